@@ -1,0 +1,1 @@
+"""What the bridge costs, measured from the outside, beside the direct connection and mcp-remote (see README.md)."""

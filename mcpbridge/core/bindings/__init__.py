@@ -1,0 +1,3 @@
+"""
+The bindings: the rules of each transport of MCP, as decisions that someone else performs.
+"""

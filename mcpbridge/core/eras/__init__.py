@@ -1,0 +1,4 @@
+"""
+The eras: families of protocol revisions that share one life cycle. One module each; nobody else may take anything
+out of a message.
+"""

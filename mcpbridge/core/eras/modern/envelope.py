@@ -1,0 +1,177 @@
+"""
+What every message of the stateless era carries round its payload, put on and taken off.
+
+A payload without its envelope is I{neutral}: it may go to a conversation of any era.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+from msgspec import Raw
+
+from mcpbridge.core import jsonrpc
+from mcpbridge.core.events import Envelope
+from mcpbridge.core.jsonrpc import InvalidMessage, RequestId
+
+VERSIONS: Final = ("2026-07-28",)
+
+_OURS: Final = "io.modelcontextprotocol/"
+PROTOCOL_VERSION: Final = _OURS + "protocolVersion"
+CLIENT_INFO: Final = _OURS + "clientInfo"
+CLIENT_CAPABILITIES: Final = _OURS + "clientCapabilities"
+LOG_LEVEL: Final = _OURS + "logLevel"
+SERVER_INFO: Final = _OURS + "serverInfo"
+SUBSCRIPTION_ID: Final = _OURS + "subscriptionId"
+
+#: Results that a client may keep for a while (Caching).
+CACHEABLE: Final = frozenset(
+    (
+        "server/discover",
+        "tools/list",
+        "prompts/list",
+        "resources/list",
+        "resources/templates/list",
+        "resources/read",
+    )
+)
+
+#: The only requests that a server may answer with questions (Multi Round-Trip Requests).
+ASKING: Final = frozenset(("tools/call", "prompts/get", "resources/read"))
+
+COMPLETE: Final = Raw(b'"complete"')
+INPUT_REQUIRED: Final = Raw(b'"input_required"')
+
+_EMPTY = Raw(b"{}")
+
+
+def meta_of(params: Raw | None) -> dict[str, Raw]:
+    """
+    The members of C{_meta}; none if there is none.
+
+    @raise InvalidMessage: it is no object.
+    """
+    found = jsonrpc.members(params or _EMPTY).get("_meta")
+    return {} if found is None else jsonrpc.members(found)
+
+
+def with_meta(params: Raw | None, added: Mapping[str, Raw]) -> Raw:
+    """Params whose C{_meta} has these members, in place of its own of the same names."""
+    found = jsonrpc.members(params or _EMPTY)
+    meta = found.get("_meta")
+    found["_meta"] = jsonrpc.assemble({**(jsonrpc.members(meta) if meta is not None else {}), **added})
+    return jsonrpc.assemble(found)
+
+
+def without_meta(params: Raw | None) -> Raw | None:
+    """Params without what the stateless era says of the client there; other keys of C{_meta} stay."""
+    if params is None:
+        return None
+    found = jsonrpc.members(params)
+    meta = found.get("_meta")
+    if meta is None:
+        return params
+    kept = {
+        name: value
+        for name, value in jsonrpc.members(meta).items()
+        if name not in (PROTOCOL_VERSION, CLIENT_INFO, CLIENT_CAPABILITIES, LOG_LEVEL)
+    }
+    if kept:
+        found["_meta"] = jsonrpc.assemble(kept)
+    else:
+        del found["_meta"]
+    return jsonrpc.assemble(found) if found else None
+
+
+def open_result(result: Raw) -> tuple[Raw, Envelope]:
+    """
+    A result without its envelope, and the envelope.
+
+    @raise InvalidMessage: it is no object, or its C{_meta} is none.
+    """
+    found = jsonrpc.members(result)
+    kind = found.pop("resultType", COMPLETE)
+    ttl, scope = found.pop("ttlMs", None), found.pop("cacheScope", None)
+    server = None
+    meta = jsonrpc.members(found["_meta"]) if "_meta" in found else {}
+    if SERVER_INFO in meta:
+        server = meta.pop(SERVER_INFO)
+        if meta:
+            found["_meta"] = jsonrpc.assemble(meta)
+        else:
+            del found["_meta"]
+    return jsonrpc.assemble(found), Envelope(kind, ttl, scope, server)
+
+
+def close_result(method: str, result: Raw, envelope: Envelope | None, server: Raw | None) -> Raw:
+    """
+    A neutral result in the envelope that it came in, or in one that claims nothing: complete, not to be kept.
+
+    @param server: what the server said of itself when it was opened.
+    @raise InvalidMessage: it is no object.
+    """
+    found = jsonrpc.members(result)
+    given = envelope or Envelope(COMPLETE)
+    found["resultType"] = given.kind
+    if method in CACHEABLE and given.kind == COMPLETE:
+        found["ttlMs"] = given.ttl or Raw(b"0")
+        found["cacheScope"] = given.scope or Raw(b'"private"')
+    server = given.server or server
+    if server is not None:
+        meta = jsonrpc.members(found["_meta"]) if "_meta" in found else {}
+        found["_meta"] = jsonrpc.assemble({**meta, SERVER_INFO: server})
+    return jsonrpc.assemble(found)
+
+
+def tagged(params: Raw | None, subscription: RequestId) -> Raw:
+    """The params of a notification on the stream of a C{subscriptions/listen} of this id."""
+    return with_meta(params, {SUBSCRIPTION_ID: Raw(jsonrpc.encode_id(subscription))})
+
+
+def untagged(params: Raw | None) -> Raw | None:
+    """The inverse of L{tagged}; L{None} if nothing else was there."""
+    if params is None:
+        return None
+    found = jsonrpc.members(params)
+    meta = found.get("_meta")
+    if meta is None:
+        return params
+    kept = {name: value for name, value in jsonrpc.members(meta).items() if name != SUBSCRIPTION_ID}
+    if kept:
+        found["_meta"] = jsonrpc.assemble(kept)
+    else:
+        del found["_meta"]
+    return jsonrpc.assemble(found) if found else None
+
+
+def subscription_of(params: Raw | None) -> RequestId | None:
+    """Which C{subscriptions/listen} a notification belongs to; L{None} if it does not say."""
+    try:
+        tag = meta_of(params).get(SUBSCRIPTION_ID)
+    except InvalidMessage:
+        return None
+    return None if tag is None else jsonrpc.decode_id(tag)
+
+
+@attrs.frozen
+class Facts:
+    """
+    What a client says of itself with every request.
+
+    @ivar version: the revision of the request.
+    @ivar capabilities: an object as it came.
+    @ivar info: an object as it came; L{None} if it was left out.
+    """
+
+    version: str
+    capabilities: Raw
+    info: Raw | None = None
+
+    def as_meta(self) -> dict[str, Raw]:
+        """As members of C{_meta}."""
+        meta = {PROTOCOL_VERSION: jsonrpc.value(self.version), CLIENT_CAPABILITIES: self.capabilities}
+        if self.info is not None:
+            meta[CLIENT_INFO] = self.info
+        return meta

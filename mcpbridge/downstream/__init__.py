@@ -1,0 +1,3 @@
+"""
+Transports toward MCP clients: here we are the server.
+"""

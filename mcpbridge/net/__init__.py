@@ -1,0 +1,3 @@
+"""
+Tools for the network that know nothing of MCP.
+"""

@@ -1,0 +1,132 @@
+"""
+The one place where HTTP clients are made.
+
+treq is the face that everybody sees; under it stand, from the outside in: a decoration of the caller's choice
+(proxies and authorization find their place there), the bounded decoder of bodies, and Twisted's Agent on our own
+pool. The reactor is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http.cookiejar import Cookie, CookieJar
+from typing import Any
+
+from hyperlink import EncodedURL
+from treq.client import HTTPClient as TreqClient
+from treq.cookies import IndexableCookieJar
+from twisted.internet.defer import Deferred, succeed
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HostnameCachingHTTPSPolicy
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IPolicyForHTTPS, IResponse
+
+from mcpbridge.net.inflate import IdentityAgent
+from mcpbridge.net.pool import CONNECT, ConnectionPool, EndpointFactory
+from mcpbridge.net.producer import MessageProducer, body_producer
+
+#: Shared, since making the context for a host reads all trusted certificates anew.
+_POLICY = HostnameCachingHTTPSPolicy(BrowserLikePolicyForHTTPS(), cacheSize=256)
+
+
+#: Browsers keep 50 and more for a site, and it is one site here.
+_MAX_COOKIES = 50
+
+
+class PreparedURL(EncodedURL):
+    """
+    A URL that is parsed once, not by every request that is made with it: that would be a fifth of the cost of a
+    request.
+    """
+
+    _prepared: str | None = None
+
+    def to_uri(self) -> EncodedURL:
+        """Itself, since it is one already."""
+        return self
+
+    def to_text(self, with_password: bool = False) -> str:
+        """The text that it was made of."""
+        return super().to_text(with_password) if self._prepared is None else self._prepared
+
+    @classmethod
+    def prepare(cls, url: str) -> PreparedURL:
+        """
+        @param url: an absolute URL; characters beyond ASCII are encoded.
+        @raise hyperlink.URLParseError: it is none.
+        """
+        # Only then: to_uri() takes the colons of an IPv6 address for letters of a name, and refuses them.
+        text = url if url.isascii() else EncodedURL.from_text(url).to_uri().to_text()
+        prepared = cls.from_text(text)
+        assert isinstance(prepared, cls)
+        prepared._prepared = text
+        return prepared
+
+
+class _Jar(IndexableCookieJar):
+    """Keeps the few cookies by which load balancers know a client, and no more."""
+
+    def set_cookie(self, cookie: Cookie) -> None:
+        """Keep one; who sends too many begins anew."""
+        if len(self) >= _MAX_COOKIES:
+            self.clear()
+        super().set_cookie(cookie)
+
+
+class HTTPClient(TreqClient):
+    """
+    A treq client with its own connections and cookies: make one for each upstream session, and close it at the end.
+    """
+
+    def __init__(self, agent: IAgent, pool: ConnectionPool | None = None) -> None:
+        super().__init__(agent, cookiejar=_Jar(), data_to_body_producer=body_producer)
+        self._pool = pool
+        self._no_cookies = CookieJar()
+
+    def perform(
+        self, method: str, url: PreparedURL, headers: Headers, body: MessageProducer | None, reactor: Any
+    ) -> Deferred[IResponse]:
+        """
+        Make a request as every one of ours is made: redirects are for the caller to judge, and bodies are read as
+        they come.
+
+        @param headers: not changed.
+        """
+        response: Deferred[Any] = self.request(
+            method,
+            url,
+            headers=headers,
+            data=body,
+            # Else treq makes a jar for each request.
+            cookies=self._no_cookies,
+            allow_redirects=False,
+            unbuffered=True,
+            reactor=reactor,
+        )
+        return response
+
+    def close(self) -> Deferred[None]:
+        """Close all connections at once. Fires when none is left."""
+        return succeed(None) if self._pool is None else self._pool.close()
+
+
+def http_client(
+    reactor: Any,
+    *,
+    policy: IPolicyForHTTPS = _POLICY,
+    decorate: Callable[[IAgent], IAgent] | None = None,
+    connect_timeout: float = CONNECT,
+) -> HTTPClient:
+    """
+    Make a client.
+
+    @param reactor: resolves names, connects and keeps time.
+    @param policy: how TLS servers are verified: by the system's certificates, if nothing is said.
+    @param decorate: an agent round ours, for what every request needs: authorization, another way through a proxy.
+    @param connect_timeout: seconds to resolve, connect and shake hands.
+    """
+    pool = ConnectionPool(reactor)
+    agent: IAgent = Agent.usingEndpointFactory(reactor, EndpointFactory(reactor, pool, policy, connect_timeout), pool)
+    agent = IdentityAgent(agent)
+    if decorate is not None:
+        agent = decorate(agent)
+    return HTTPClient(agent, pool)

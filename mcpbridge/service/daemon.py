@@ -1,0 +1,283 @@
+"""
+The daemon: the one room that knows every other.
+
+It starts what has to run and stops it in order: first nobody new is let in, then what is under way is answered or
+failed, then the servers are let go, then the ground that they stood on.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import resource
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
+from typing import Any
+
+import attrs
+from twisted.application import service
+from twisted.internet import task
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mcpbridge.configuration import Configuration, Upstream, ad_hoc, load, looks_like_url, unknown_server
+from mcpbridge.core.effects import SessionId
+from mcpbridge.core.errors import ConfigurationError, Reason
+from mcpbridge.core.events import ExchangeId
+from mcpbridge.core.printable import printable
+from mcpbridge.downstream.listening import Listener, listen, tell_ready
+from mcpbridge.downstream.pipes import PipeTransport
+from mcpbridge.downstream.relays import Hello, RelayFactory
+from mcpbridge.interfaces import IClientTransport
+from mcpbridge.service.receptions import Reception
+from mcpbridge.service.snapshots import SnapshotStore
+from mcpbridge.service.transports import Transports
+from mcpbridge.service.upstreams import UpstreamService
+from mcpbridge.version import VERSION
+
+#: A planned stop waits so long for what is under way, in seconds. Service managers kill after 10 to 90.
+DRAIN = 8.0
+
+_STOPPING = "mcpbridge is stopping; it was not waited for the answer any longer. Ask again when it runs"
+
+
+@attrs.frozen
+class DaemonOptions:
+    """
+    What the daemon is told when it starts.
+
+    @ivar config: the path of the configuration, L{None} for the default one.
+    @ivar servers: servers given inline, as JSON; L{None} if there are none.
+    @ivar environment: for C{${VAR}} in the configuration, and for what children inherit.
+    """
+
+    config: str | None
+    servers: str | None
+    socket: str
+    state_dir: str
+    environment: Mapping[str, str] = attrs.field(repr=False)
+
+    def load(self) -> Configuration:
+        """
+        Read the configuration.
+
+        @raise ConfigurationError: says everything that is wrong with it.
+        """
+        return load(self.environment, path=self.config, inline=self.servers)
+
+
+def daemon_service(reactor: Any, options: DaemonOptions) -> Daemon:
+    """
+    The whole daemon as one service.
+
+    @raise ConfigurationError: the configuration cannot be used.
+    """
+    return Daemon(reactor, options, options.load())
+
+
+@attrs.define(eq=False)
+class Daemon(service.Service):
+    """See the top of this module."""
+
+    _reactor: Any
+    _options: DaemonOptions
+    _configuration: Configuration
+    _upstreams: dict[str, UpstreamService] = attrs.Factory(dict)
+    _receptions: set[Reception] = attrs.Factory(set)
+    _session_numbers: Iterator[SessionId] = attrs.Factory(lambda: itertools.count(1))
+    _exchanges: Iterator[ExchangeId] = attrs.Factory(lambda: itertools.count(1))
+    _snapshots: SnapshotStore = attrs.field(init=False)
+    _transports: Transports = attrs.field(init=False)
+    _relays: RelayFactory = attrs.field(init=False)
+    _listener: Listener = attrs.field(init=False)
+    _running: bool = False
+    _log = Logger()
+
+    # Starting.
+
+    def startService(self) -> None:
+        """
+        Begin to serve.
+
+        @raise ConfigurationError: it cannot be, and why: another daemon has the socket, or its folder is not safe.
+        """
+        self._start()
+        super().startService()
+        self._running = True
+        tell_ready(os.environ)
+
+    def _start(self) -> None:
+        _raise_descriptor_limit()
+        self._relays = RelayFactory(self._reactor, self._attach, self._control)
+        # The lock of the socket comes first: whoever has it may touch what other daemons left behind.
+        self._listener = listen(self._reactor, self._options.socket, self._relays)
+        try:
+            self._snapshots = SnapshotStore.open(self._options.state_dir)
+        except ConfigurationError as error:
+            self._log.error("Nothing will be remembered: {error}", error=printable(str(error)))
+            self._snapshots = SnapshotStore.in_memory()
+        self._transports = Transports(self._reactor, self._options.state_dir, self._options.environment)
+        self._transports.start()
+        for upstream in self._configuration.upstreams.values():
+            self._upstreams[upstream.name] = self._serve(upstream)
+        for warning in self._configuration.warnings:
+            self._log.warn("{warning}", warning=printable(warning))
+        signal.signal(signal.SIGHUP, self._hang_up_signalled)
+        self._log.info(
+            "mcpbridge {version} serves {servers} on {socket}",
+            version=VERSION,
+            servers=", ".join(self._upstreams) or "no configured server",
+            socket=self._options.socket,
+        )
+
+    def _serve(self, upstream: Upstream) -> UpstreamService:
+        return UpstreamService(
+            upstream, self._reactor, self._transports.make, self._snapshots, self._exchanges, random.random
+        )
+
+    # Clients.
+
+    def _attach(self, hello: Hello, transport: PipeTransport) -> None:
+        """
+        A relay has come.
+
+        @raise ConfigurationError: there is no such server.
+        """
+        upstream = self._find(hello.server)
+        self.receive(transport, upstream, hello.cwd)
+
+    def _find(self, server: str) -> UpstreamService:
+        found = self._upstreams.get(server)
+        if found is not None:
+            return found
+        if not looks_like_url(server):
+            raise ConfigurationError(unknown_server(server, self._configuration))
+        upstream = ad_hoc(server, self._configuration.defaults)
+        found = self._upstreams.get(upstream.name)
+        if found is None:
+            found = self._upstreams[upstream.name] = self._serve(upstream)
+        return found
+
+    def receive(self, transport: IClientTransport, upstream: UpstreamService, cwd: str) -> None:
+        """Serve one more client."""
+        reception = Reception(
+            upstream,
+            cwd,
+            transport,
+            self._reactor,
+            self._session_numbers,
+            self._exchanges,
+            self._receptions.discard,
+        )
+        self._receptions.add(reception)
+        reception.start()
+
+    # The operator.
+
+    def _control(self, line: str) -> Deferred[str]:
+        verb = line.strip()
+        answers: Mapping[str, Callable[[], Mapping[str, object]]] = {
+            "status": self._status,
+            "reload": self._reload,
+            "stop": self._stop_soon,
+        }
+        if verb not in answers:
+            known = ", ".join(answers)
+            return succeed(json.dumps({"error": f"there is no command {printable(verb)!r}; there are {known}"}))
+        return succeed(json.dumps(answers[verb]()))
+
+    def _status(self) -> Mapping[str, object]:
+        return {
+            "version": VERSION,
+            "pid": os.getpid(),
+            "socket": self._options.socket,
+            "sources": list(self._configuration.sources),
+            "clients": len(self._receptions),
+            "upstreams": {name: upstream.status() for name, upstream in self._upstreams.items()},
+        }
+
+    def _stop_soon(self) -> Mapping[str, object]:
+        self._reactor.callLater(0, self._reactor.stop)
+        return {"stopping": True}
+
+    def _hang_up_signalled(self, number: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self._reload)
+
+    def _reload(self) -> Mapping[str, object]:
+        """Read the configuration again; what has not changed in it is not touched."""
+        try:
+            configuration = self._options.load()
+        except ConfigurationError as error:
+            self._log.error("The configuration was not reloaded: {error}", error=printable(str(error)))
+            return {"error": str(error), "problems": list(getattr(error, "problems", ()))}
+        before = self._configuration.upstreams
+        self._configuration = configuration
+        after = configuration.upstreams
+        changed = [name for name in after if name in before and after[name] != before[name]]
+        removed = [name for name in before if name not in after]
+        added = [name for name in after if name not in before]
+        for name in changed + removed:
+            self._replace(name, after.get(name))
+        for name in added:
+            self._upstreams[name] = self._serve(after[name])
+        summary = {"added": added, "changed": changed, "removed": removed}
+        self._log.info("The configuration was reloaded: {summary}", summary=json.dumps(summary))
+        return {**summary, "warnings": list(configuration.warnings)}
+
+    def _replace(self, name: str, by: Upstream | None) -> None:
+        old = self._upstreams.pop(name)
+        text = f"{name}: this server is not in the configuration any more" if by is None else ""
+        new = None
+        if by is not None:
+            new = self._upstreams[name] = self._serve(by)
+            text = f"{name}: the configuration of this server has changed; ask again"
+        stopped = old.stop(Reason.REMOVED, text)
+        stopped.addErrback(self._failed_to_stop)
+        for reception in self._receptions:
+            if reception.server is old:
+                reception.move(new, text)
+
+    # Stopping.
+
+    def stopService(self) -> Deferred[None]:
+        """Stop in order; fires when no process and no socket of ours is left."""
+        stopped = super().stopService()
+        assert stopped is None
+        if not self._running:
+            return succeed(None)
+        self._running = False
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        await self._listener.stop()
+        self._relays.stopping()
+        await self._drain()
+        stopping = [upstream.stop(Reason.STOPPING, _STOPPING) for upstream in self._upstreams.values()]
+        for reception in self._receptions:
+            reception.stop(_STOPPING)
+        for transport in list(self._relays.transports):
+            transport.disconnect().addErrback(self._failed_to_stop)
+        await gatherResults(stopping)
+        await self._relays.closed()
+        await self._transports.stop()
+        self._snapshots.close()
+
+    async def _drain(self) -> None:
+        waited = 0.0
+        while waited < DRAIN and any(upstream.busy() for upstream in self._upstreams.values()):
+            await task.deferLater(self._reactor, 0.05)
+            waited += 0.05
+
+    def _failed_to_stop(self, failure: Failure) -> None:
+        self._log.failure("While stopping", failure)
+
+
+def _raise_descriptor_limit() -> None:
+    """Each client costs a handful of descriptors, and the usual soft limit of 1,024 is for programs that use select."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,94 @@
+"""
+How a transport to a configured server is made, and the ground that all of them stand on.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from mcpbridge.configuration import ChildUpstream, HTTPUpstream, Upstream
+from mcpbridge.core.bindings.http import HTTPLimits
+from mcpbridge.interfaces import IMessageTransport
+from mcpbridge.net.agent import http_client
+from mcpbridge.service.coredumps import forbid_core_dumps
+from mcpbridge.service.reaper import Reaper, become_subreaper
+from mcpbridge.upstream.child import ChildTransport
+from mcpbridge.upstream.childprocess import ChildLimits
+from mcpbridge.upstream.command import Command, Launcher
+from mcpbridge.upstream.detect import TransportKind, http_transport
+from mcpbridge.upstream.lineage import Lineage
+
+
+@attrs.define(eq=False)
+class Transports:
+    """
+    See the top of this module.
+
+    @ivar _state_dir: the folder that tells our processes from those of other daemons.
+    @ivar _environment: what children inherit a little of.
+    @ivar _kinds: by URL, which transport was found out to be spoken there.
+    """
+
+    _reactor: Any
+    _state_dir: str
+    _environment: Mapping[str, str] = attrs.field(repr=False)
+    _launcher: Launcher = attrs.field(factory=Launcher.find)
+    _kinds: dict[str, TransportKind] = attrs.Factory(dict)
+    _lineage: Lineage = attrs.field(init=False)
+    _reaper: Reaper = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._lineage = Lineage(self._state_dir)
+        self._reaper = Reaper(self._reactor, self._lineage)
+
+    def start(self) -> None:
+        """Orphans come to us from now on, and what a daemon before us left behind is ended."""
+        forbid_core_dumps()
+        become_subreaper()
+        self._reaper.startService()
+        self._reaper.sweep()
+
+    def stop(self) -> Deferred[int]:
+        """End whatever is left. Call it when all transports are disconnected."""
+        return self._reaper.stopService()
+
+    def make(self, upstream: Upstream, cwd: str) -> IMessageTransport:
+        """
+        A transport that is not connected yet.
+
+        @param cwd: where a child runs that has no folder of its own; if it is not there (a client in a container), the
+            daemon's own.
+        """
+        if isinstance(upstream, ChildUpstream):
+            return self._child(upstream, cwd)
+        return self._http(upstream)
+
+    def _child(self, upstream: ChildUpstream, cwd: str) -> ChildTransport:
+        folder = upstream.cwd or (cwd if os.path.isdir(cwd) else None)
+        command = Command((upstream.command, *upstream.args), upstream.env, folder)
+        limits = ChildLimits(line=upstream.settings.max_message)
+        return ChildTransport(
+            self._reactor, upstream.name, command, self._lineage, self._launcher, self._environment, limits
+        )
+
+    def _http(self, upstream: HTTPUpstream) -> IMessageTransport:
+        def found(kind: TransportKind) -> None:
+            self._kinds[upstream.url] = kind
+
+        kind = upstream.transport
+        return http_transport(
+            self._kinds.get(upstream.url, kind) if kind == "auto" else kind,
+            self._reactor,
+            http_client(self._reactor),
+            upstream.url,
+            upstream.headers,
+            limits=HTTPLimits(max_message=upstream.settings.max_message),
+            random=random.random,
+            found=found,
+        )

@@ -1,0 +1,155 @@
+"""
+Whatever works directly works through the bridge: the same scenarios over both, and one test for each feature.
+
+A subclass says how its server is started and reached; everything else is the same. Both ways (and the bridge once more
+with the SDK's automatic negotiation) are travelled at the same moment by one process of the official SDK, once for a
+class.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.daemon import Daemon, plain_environment
+from tests.integration.packages import ROOT
+from tests.integration.processes import wait_until
+from tests.integration.sdk_scenarios import TABLES
+
+TRAVEL_DEADLINE = 120.0
+"""Seconds for all scenarios on all ways: about seven when nothing is lost."""
+
+SERVER_DEADLINE = 30.0
+"""Seconds until a freshly started HTTP server accepts connections."""
+
+NAME = "server"
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def accepts(port: int) -> bool:
+    """Whether something listens on a port of the loopback interface."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextlib.contextmanager
+def serving(command: list[str], environment: dict[str, str], port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server until the block ends; it is entered when the server accepts connections."""
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(lambda: accepts(port) or process.poll() is not None, SERVER_DEADLINE, f"{command[:3]} listens")
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+class Parity(SynchronousTestCase):
+    """
+    @cvar table: the scenarios, by name (L{tests.integration.sdk_scenarios.TABLES}).
+    @cvar kind: C{stdio}, C{http} or C{sse}.
+    @cvar path: of the server's URL.
+    """
+
+    table: ClassVar[str]
+    kind: ClassVar[str]
+    path: ClassVar[str] = "/mcp"
+    _seen: ClassVar[dict[type["Parity"], dict[str, Any] | BaseException]] = {}
+
+    def command(self, port: int) -> list[str]:
+        """How the server is started."""
+        raise NotImplementedError
+
+    def environment(self, port: int) -> dict[str, str]:
+        """What the server is given."""
+        return {"GIVEN": "yes", "PYTHONPATH": ROOT, "PORT": str(port)}
+
+    def results(self) -> dict[str, Any]:
+        """What every way saw, by way and scenario; found out once."""
+        kind = type(self)
+        if kind not in self._seen:
+            try:
+                self._seen[kind] = self._travel()
+            except Exception as error:  # noqa: BLE001 - raised again, for every test of the class
+                self._seen[kind] = error
+        seen = self._seen[kind]
+        if isinstance(seen, BaseException):
+            raise seen
+        return seen
+
+    def _travel(self) -> dict[str, Any]:
+        port = 0 if self.kind == "stdio" else free_port()
+        command, given = self.command(port), self.environment(port)
+        with contextlib.ExitStack() as stack:
+            if self.kind == "stdio":
+                program, *arguments = command
+                direct = {"kind": "stdio", "command": command, "env": {**plain_environment("/"), **given}}
+                configured: dict[str, Any] = {"command": program, "args": arguments, "env": given}
+            else:
+                url = f"http://127.0.0.1:{port}{self.path}"
+                stack.enter_context(serving(command, {**plain_environment("/"), **given}, port))
+                direct = {"kind": self.kind, "url": url}
+                configured = {"type": self.kind, "url": url}
+            daemon = stack.enter_context(Daemon({NAME: configured}))
+            bridge = {"kind": "stdio", "command": daemon.relay(NAME), "env": daemon.environment, "cwd": daemon.folder}
+            return self._session({"direct": direct, "bridge": bridge, "auto": {**bridge, "mode": "auto"}})
+
+    def _session(self, ways: dict[str, Any]) -> dict[str, Any]:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.integration.sdk_session", json.dumps({"table": self.table, "ways": ways})],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": ROOT},
+            capture_output=True,
+            text=True,
+            timeout=TRAVEL_DEADLINE,
+            stdin=subprocess.DEVNULL,
+        )
+        if done.returncode != 0:
+            raise AssertionError(f"the SDK's process failed:\n{done.stderr[-4000:]}")
+        seen: dict[str, Any] = json.loads(done.stdout)
+        return seen
+
+    def check(self, scenario: str) -> None:
+        """The outcome through the bridge is the direct one, and there was one."""
+        seen = self.results()
+        if "connection" in seen["direct"]:
+            raise AssertionError(f"the server does not work directly: {seen['direct']['connection']}")
+        direct = seen["direct"][scenario]
+        self.assertNotIn("no end in sight", str(direct), "it does not work directly either")
+
+        through = {way: seen[way].get(scenario, seen[way].get("connection")) for way in ("bridge", "auto")}
+
+        self.assertEqual({"bridge": direct, "auto": direct}, through)
+
+
+def every_feature(case: type[Parity]) -> type[Parity]:
+    """Class decorator: one test for each scenario of the table."""
+    for name in TABLES[case.table]:
+
+        def test(self: Parity, name: str = name) -> None:
+            self.check(name)
+
+        test.__doc__ = f"The feature {name.replace('_', ' ')} works through the bridge as it does directly."
+        test.__name__ = f"test_{name}"
+        setattr(case, test.__name__, test)
+    return case

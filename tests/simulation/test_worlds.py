@@ -1,0 +1,270 @@
+"""
+Whole worlds from a seed: clients, a daemon, a server, and all that can go wrong between them.
+
+The daemon's own sessions, links and bridges run here, with only the bytes simulated. C{MCPBRIDGE_SEED=n} replays one
+world, C{MCPBRIDGE_SEEDS=n} runs so many.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from mcpbridge.configuration import HTTPUpstream, Settings, Sharing, Upstream
+from mcpbridge.core.errors import Reason
+from mcpbridge.core.events import Opened
+from mcpbridge.interfaces import IClientTransport, IMessageTransport
+from mcpbridge.service.links import Link
+from mcpbridge.service.receptions import Reception
+from mcpbridge.service.snapshots import SnapshotStore
+from mcpbridge.service.upstreams import UpstreamService
+from tests.simulation.clients import Client
+from tests.simulation.servers import Machine, Transport, transport_to
+from tests.simulation.world import Life, World
+
+#: Worlds in one run of the tests: a few seconds of time.
+SEEDS = 200
+
+#: How long a call may take, in seconds: so long that most are answered, so short that what hangs is seen.
+TIMEOUT = 120.0
+
+
+@attrs.define(eq=False)
+class Daemon:
+    """The part of the daemon that is proved here: sessions, links, bridges, peers."""
+
+    _world: World
+    _machine: Machine
+    _snapshots: SnapshotStore
+    _settings: Settings
+    _numbers: Iterator[int]
+    _life: Life = attrs.field(init=False)
+    _service: UpstreamService = attrs.field(init=False)
+    _sessions: set[Reception] = attrs.Factory(set)
+    _transports: list[Transport] = attrs.Factory(list)
+    _links: set[Link] = attrs.Factory(set)
+    name: str = "up"
+
+    def __attrs_post_init__(self) -> None:
+        self._life = Life(self._world.clock)
+        chance = random.Random(self._world.seed + 1)
+        self._service = UpstreamService(
+            HTTPUpstream("up", "http://up/", settings=self._settings),
+            self._life,
+            self._make_transport,
+            self._snapshots,
+            self._numbers,
+            chance.random,
+        )
+
+    def _make_transport(self, upstream: Upstream, cwd: str) -> Transport:
+        transport = transport_to(self._machine)
+        self._transports.append(transport)
+        return transport
+
+    def acquire(self, opened: Opened, cwd: str) -> Link:
+        """See L{mcpbridge.service.sessions.Server}."""
+        link = self._service.acquire(opened, cwd)
+        self._links.add(link)
+        return link
+
+    def release(self, link: Link) -> None:
+        """See L{mcpbridge.service.sessions.Server}."""
+        self._service.release(link)
+
+    def serve(self, client: Client) -> None:
+        """A client's relay has come."""
+        session = Reception(
+            self, "", client.pipe, self._life, self._numbers, self._numbers, self._sessions.discard
+        )
+        self._sessions.add(session)
+        session.start()
+
+    def kill(self, clients: Sequence[Client]) -> None:
+        """C{kill -9}."""
+        self._life.end()
+        for transport in self._transports:
+            transport.orphan()
+        for client in clients:
+            client.pipe.let_go()
+
+    def stop(self) -> Deferred[None]:
+        """In good order."""
+        return self._service.stop(Reason.STOPPING, "mcpbridge is stopping")
+
+    def left(self) -> dict[str, int]:
+        """What is in the tables of all that was ever there."""
+        counts = {"sessions of the daemon": len(self._sessions), "timers": len(self._life.getDelayedCalls())}
+        for link in self._links:
+            for what, count in link.bridge.counts().items():
+                counts[what] = counts.get(what, 0) + count
+        return {what: count for what, count in counts.items() if count}
+
+
+@attrs.define(eq=False)
+class Story:
+    """One world from its beginning to its end."""
+
+    seed: int
+    world: World = attrs.field(init=False)
+    machine: Machine = attrs.field(init=False)
+    clients: list[Client] = attrs.field(init=False)
+    daemon: Daemon | None = None
+    _settings: Settings = attrs.field(init=False)
+    _snapshots: SnapshotStore = attrs.Factory(SnapshotStore.in_memory)
+    _numbers: Iterator[int] = attrs.Factory(lambda: itertools.count(1))
+
+    def __attrs_post_init__(self) -> None:
+        self.world = World(self.seed)
+        chance = self.world.chance
+        kinds: Sequence[Literal["pipe", "http"]] = ("pipe", "http")
+        self.machine = Machine(self.world, chance.choice(kinds), self.world.maybe(0.5), self.world.maybe(0.5))
+        sharing = chance.choice(list(Sharing))
+        self._settings = Settings(session=sharing, snapshot=self.world.maybe(0.8), timeout=TIMEOUT)
+        exclusive = sharing is not Sharing.SHARED
+        self.clients = [
+            Client(
+                f"c{number}",
+                self.world,
+                self.machine,
+                exclusive,
+                actions=chance.randrange(2, 14),
+                patient=self.world.maybe(0.7),
+                whole=self._settings.snapshot,
+            )
+            for number in range(chance.randrange(1, 6))
+        ]
+
+    def run(self) -> Story:
+        """All of it."""
+        self._new_daemon()
+        for client in self.clients:
+            self.world.later(15.0, self._come, client)
+        for _ in range(self.world.chance.choice((0, 1, 3, 8))):
+            self.world.later(40.0, self._disturb)
+        if not self.world.run_until(self._all_gone):
+            for client in self.clients:
+                if not client.done:
+                    self.world.wrong(f"{client.name} still waits for {client.open}")
+        self._stop()
+        return self
+
+    def _new_daemon(self) -> None:
+        self.daemon = Daemon(self.world, self.machine, self._snapshots, self._settings, self._numbers)
+        for client in self.clients:
+            if client.pipe.began and not client.done:
+                self.daemon.serve(client)
+
+    def _come(self, client: Client) -> None:
+        client.pipe.began = True
+        if self.daemon is not None:
+            self.daemon.serve(client)
+        client.start()
+
+    def _disturb(self) -> None:
+        machine, chance = self.machine, self.world.chance
+        match chance.randrange(8):
+            case 0:
+                machine.crash(chance.choice((0.1, 3.0, 30.0)))
+            case 1:
+                machine.cut()
+            case 2:
+                machine.forget()
+            case 3:
+                machine.hang(chance.choice((1.0, 200.0)))
+            case 4 | 5:
+                machine.change()
+            case 6:
+                machine.flood()
+            case 7:
+                self._kill()
+
+    def _kill(self) -> None:
+        daemon, self.daemon = self.daemon, None
+        if daemon is not None:
+            daemon.kill(self.clients)
+            self.world.later(3.0, self._new_daemon)
+
+    def _all_gone(self) -> bool:
+        return self.daemon is not None and all(client.done for client in self.clients)
+
+    def _stop(self) -> None:
+        daemon, self.daemon = self.daemon, None
+        assert daemon is not None
+        self.world.run_until(lambda: not daemon._sessions)
+        self.world.clock.callLater(5.0, int)
+        self.world.run_until(lambda: not self.world.clock.getDelayedCalls())
+        for question in self.machine.waits():
+            self.world.wrong(f"{question} was never answered")
+        stopped: list[None] = []
+        daemon.stop().addCallback(stopped.append)
+        self.world.run_until(lambda: bool(stopped))
+        if not stopped:
+            self.world.wrong("the daemon does not stop")
+        left = daemon.left()
+        if left:
+            self.world.wrong(f"the daemon left {left}")
+        self.world.run_until(lambda: False)
+        if self.machine.transports:
+            self.world.wrong("connections were left")
+        twice = {token: count for token, count in self.machine.ledger.items() if count > 1}
+        if twice:
+            self.world.wrong(f"run more than once: {twice}")
+
+
+def seeds() -> Sequence[int]:
+    """Which worlds to run."""
+    if "MCPBRIDGE_SEED" in os.environ:
+        return (int(os.environ["MCPBRIDGE_SEED"]),)
+    return range(int(os.environ.get("MCPBRIDGE_SEEDS", SEEDS)))
+
+
+class WorldTests(SynchronousTestCase):
+    """What is promised to clients holds in every world."""
+
+    def test_promises(self) -> None:
+        """
+        Each request is answered once, by its own answer; no message goes astray; no call runs twice; nothing is left.
+        """
+        broken = {}
+        for seed in seeds():
+            story = Story(seed).run()
+            if story.world.wrongs:
+                broken[seed] = story.world.wrongs
+
+        text = "\n".join(f"MCPBRIDGE_SEED={seed}: {'; '.join(wrongs[:5])}" for seed, wrongs in broken.items())
+        self.assertEqual({}, broken, text)
+
+    def test_worlds_are_worth_running(self) -> None:
+        """In most worlds most calls are answered well, and in some things go wrong: or nothing would be proved."""
+        stories = [Story(seed).run() for seed in range(40)]
+
+        answered = sum(client.answered for story in stories for client in story.clients)
+        failed = sum(len(client.errors) for story in stories for client in story.clients)
+        ran = sum(story.machine.ledger.total() for story in stories)
+        self.assertTrue(0.02 * answered < failed < 0.5 * answered, (answered, failed))
+        self.assertTrue(ran > 100, ran)
+
+    def test_same_seed_same_world(self) -> None:
+        """Or a failure could not be found again."""
+        first, second = (
+            [(client.answered, client.errors, client.over) for client in story.clients]
+            for story in (Story(7).run(), Story(7).run())
+        )
+
+        self.assertEqual(first, second)
+
+    def test_doors(self) -> None:
+        """The transports of these worlds are what the daemon's are."""
+        story = Story(0)
+
+        self.assertTrue(verifyObject(IClientTransport, story.clients[0].pipe))
+        self.assertTrue(verifyObject(IMessageTransport, transport_to(story.machine)))

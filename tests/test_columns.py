@@ -1,0 +1,19 @@
+"""Tests of L{mcpbridge.columns}."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mcpbridge.columns import columns
+
+
+class ColumnsTests(SynchronousTestCase):
+    """L{columns}."""
+
+    def test_widths(self) -> None:
+        """Each column is as wide as its widest word; no line ends in spaces."""
+        self.assertEqual(["  a    bb  c", "  ddd  e"], columns([("a", "bb", "c"), ("ddd", "e", "")]))
+
+    def test_nothing(self) -> None:
+        """No rows are no lines."""
+        self.assertEqual([], columns([]))

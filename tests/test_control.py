@@ -1,0 +1,155 @@
+"""Tests of L{mcpbridge.control}."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import socket
+import tempfile
+import threading
+from collections.abc import Callable
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mcpbridge.control import NOT_RUNNING, NotRunning, ask, lines, order, status
+from mcpbridge.core.errors import McpbridgeError
+
+
+class LinesTests(SynchronousTestCase):
+    """L{lines}."""
+
+    def test_members(self) -> None:
+        """Plain members are lines, lists of objects and objects of objects are tables behind them."""
+        answer = {
+            "version": "0.1.0",
+            "upstreams": {"linear": {"links": 2, "up": True}, "fs": {"links": 0, "seen": None}},
+            "uptime": 12.345,
+            "sources": ["/etc/x", "y"],
+            "clients": [{"pid": 7, "tags": ["a", "b"]}],
+            "none": [],
+            "odd": [1, {}],
+            "ok": False,
+        }
+
+        self.assertEqual(
+            [
+                "version: 0.1.0",
+                "uptime: 12.3",
+                "sources: /etc/x, y",
+                "none: none",
+                "odd: [1, {}]",
+                "ok: no",
+                "upstreams:",
+                "  name    links  up   seen",
+                "  linear  2      yes  -",
+                "  fs      0      -    -",
+                "clients:",
+                "  pid  tags",
+                "  7    a, b",
+            ],
+            lines(answer),
+        )
+
+    def test_foreign_text(self) -> None:
+        """Names and words of servers cannot move the cursor."""
+        self.assertEqual(["a\\x1b: b\\nc"], lines({"a\x1b": "b\nc"}))
+
+    def test_no_object(self) -> None:
+        """Anything else is a line."""
+        self.assertEqual([["word"], ["-"], ["[1]"]], [lines("word"), lines(None), lines([1])])
+
+
+class SocketTests(SynchronousTestCase):
+    """What is said over the socket, to a daemon of the tests' own."""
+
+    def setUp(self) -> None:
+        # A socket's path has to be short, which trial's own folders are not.
+        folder = tempfile.TemporaryDirectory(prefix="mcpbridge-")
+        self.addCleanup(folder.cleanup)
+        self.path = os.path.join(folder.name, "s")
+        self.environment = {"MCPBRIDGE_SOCKET": self.path, "HOME": folder.name}
+        self.asked: list[bytes] = []
+        self.out, self.err = io.StringIO(), io.StringIO()
+
+    def listen(self, answer: bytes) -> None:
+        """Answer one client, and stop listening before it is told."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(self.path)
+        listener.listen(1)
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            listener.close()
+            with connection:
+                self.asked.append(connection.makefile("rb").readline())
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        self.addCleanup(thread.join, 10)
+        self.addCleanup(listener.close)
+
+    def said(self, run: Callable[[], int]) -> tuple[int, str, str]:
+        """@return: the exit status and what was printed."""
+        return run(), self.out.getvalue(), self.err.getvalue()
+
+    def test_ask(self) -> None:
+        """One line there, one JSON text back."""
+        self.listen(b'{"pid": 7}\n')
+
+        self.assertEqual(({"pid": 7}, [b"CONTROL/1 status\n"]), (ask("status", self.path), self.asked))
+
+    def test_nobody(self) -> None:
+        """Nobody listening has an exit status of its own, also where the path cannot be a socket's."""
+        self.assertRaises(NotRunning, ask, "status", self.path)
+        self.assertRaises(NotRunning, ask, "status", self.path * 20)
+        self.assertEqual(
+            (NOT_RUNNING, "", f"mcpbridge: no daemon is running ({self.path})\n"),
+            self.said(lambda: status(self.environment, False, self.out, self.err)),
+        )
+
+    def test_bad_answer(self) -> None:
+        """An answer that is none is told as one line."""
+        self.listen(b"hello")
+
+        code, out, err = self.said(lambda: status(self.environment, False, self.out, self.err))
+
+        self.assertEqual(
+            (1, "", "mcpbridge: the daemon's answer cannot be read; is it of another version?\n"), (code, out, err)
+        )
+
+    def test_no_answer(self) -> None:
+        """A connection that closes without a word is no answer."""
+        self.listen(b"")
+
+        self.assertRaises(McpbridgeError, ask, "status", self.path)
+
+    def test_status(self) -> None:
+        """As lines, or as it came."""
+        self.listen(b'{"pid": 7}')
+        self.assertEqual((0, "pid: 7\n", ""), self.said(lambda: status(self.environment, False, self.out, self.err)))
+
+        self.out = io.StringIO()
+        os.unlink(self.path)
+        self.listen(b'{"pid": 7}')
+        status(self.environment, True, self.out, self.err)
+        self.assertEqual({"pid": 7}, json.loads(self.out.getvalue()))
+
+    def test_refused_order(self) -> None:
+        """An error in the answer is an exit status."""
+        self.listen(b'{"error": "mcpServers.a: unknown key"}')
+
+        self.assertEqual(
+            (1, "error: mcpServers.a: unknown key\n", ""),
+            self.said(lambda: order("reload", self.environment, False, self.out, self.err)),
+        )
+
+    def test_stop_waits(self) -> None:
+        """A stop is over when nobody listens any more."""
+        self.listen(b'{"stopping": true}')
+
+        self.assertEqual(
+            (0, "stopping: yes\n", ""), self.said(lambda: order("stop", self.environment, False, self.out, self.err))
+        )
+        self.assertEqual([b"CONTROL/1 stop\n"], self.asked)
