@@ -1,7 +1,7 @@
 """
-The operator's commands: C{python -m mcpbridge serve}, C{check}, C{status}, C{reload}, C{stop}.
+The operator's commands: C{python -m mcpbridge serve}, C{check}, C{status}, C{reload}, C{stop}, C{login}, C{logout}.
 
-C{check} touches no network; the last three ask the daemon over its socket; none of these needs Twisted.
+C{check} touches no network; the ones after it ask the daemon over its socket; none but the first needs Twisted.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mcpbridge.version import VERSION
 
@@ -66,7 +67,30 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--socket", metavar="PATH", help="the daemon's socket (MCPBRIDGE_SOCKET)")
         command.add_argument("--json", action="store_true", help="print the daemon's answer as it is")
         command.set_defaults(run=run, verb=verb)
+    _add_login(commands)
     return parser
+
+
+def _add_login(commands: Any) -> None:
+    login = commands.add_parser("login", help="log in to a server; works without a browser on this machine")
+    login.add_argument("server", metavar="NAME", help="a server of the configuration, or a URL")
+    steps = login.add_mutually_exclusive_group()
+    steps.add_argument("--start", action="store_true", help="only print what to open; finish later")
+    steps.add_argument("--finish", metavar="ADDRESS", nargs="?", const="", help="the address or code that came back")
+    steps.add_argument("--status", action="store_true", help="say whether a login waits, and what came of the last one")
+    steps.add_argument("--cancel", action="store_true", help="no login any more")
+    steps.add_argument(
+        "--import", dest="source", metavar="FROM", help="take tokens over: FILE, -, mcp-remote, claude-code"
+    )
+    login.add_argument("--device", action="store_true", help="by a code that is typed on another device")
+    login.add_argument("--anew", action="store_true", help="register anew, if the server has forgotten us")
+    login.add_argument("--open", action="store_true", help="start a browser (BROWSER)")
+    logout = commands.add_parser("logout", help="have a server forget our tokens, and forget them ourselves")
+    logout.add_argument("server", metavar="NAME", help="a server of the configuration, or a URL")
+    for command, run in ((login, _login), (logout, _logout)):
+        command.add_argument("--socket", metavar="PATH", help="the daemon's socket (MCPBRIDGE_SOCKET)")
+        command.add_argument("--json", action="store_true", help="print the daemon's answer as it is")
+        command.set_defaults(run=run)
 
 
 def _serve(environment: Mapping[str, str], _options: argparse.Namespace) -> int:
@@ -91,6 +115,29 @@ def _order(environment: Mapping[str, str], options: argparse.Namespace) -> int:
     from mcpbridge.control import order
 
     return order(options.verb, environment, options.json, sys.stdout, sys.stderr)
+
+
+def _login(environment: Mapping[str, str], options: argparse.Namespace) -> int:
+    from mcpbridge.login import LoginOptions, login
+
+    step = next((step for step in ("start", "status", "cancel") if getattr(options, step)), "")
+    asked = LoginOptions(
+        options.server,
+        "finish" if options.finish is not None else step,
+        options.finish or None,
+        options.source,
+        options.device,
+        options.anew,
+        options.open,
+        options.json,
+    )
+    return login(asked, environment, sys.stdout, sys.stderr)
+
+
+def _logout(environment: Mapping[str, str], options: argparse.Namespace) -> int:
+    from mcpbridge.login import logout
+
+    return logout(options.server, environment, options.json, sys.stdout, sys.stderr)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import select
 import socket
+import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 from mcpbridge.columns import columns
@@ -28,6 +31,8 @@ _STOP_DEADLINE = 90.0
 _POLL = 0.05
 #: Bytes of the largest answer: a thousand servers fit.
 _MAX_ANSWER = 16 * 1024 * 1024
+#: C{struct ucred} of unix(7): process, user, group.
+_CREDENTIALS = struct.Struct("3i")
 
 
 class NotRunning(McpbridgeError):
@@ -41,33 +46,37 @@ def status(environment: Mapping[str, str], as_json: bool, out: TextIO, err: Text
 
 def order(verb: str, environment: Mapping[str, str], as_json: bool, out: TextIO, err: TextIO) -> int:
     """
-    Have the daemon C{reload} or C{stop}. A stop is waited for.
+    Have the daemon C{reload} or C{stop}. A stop is waited for: until its process is gone, where that can be seen, else
+    until nobody listens any more.
 
     @return: the exit status.
     """
-    code = _tell(verb, environment, as_json, out, err)
-    if code != 0 or verb != "stop":
+    if verb != "stop":
+        return _tell(verb, environment, as_json, out, err)
+    path = socket_path(environment)
+    process: list[int] = []
+    try:
+        code = _tell(verb, environment, as_json, out, err, lambda peer: process.extend(_process_behind(peer)))
+        if code == 0 and not _gone_within(_STOP_DEADLINE, path, process):
+            print(f"mcpbridge: the daemon still runs after {_STOP_DEADLINE:.0f} s", file=err)
+            return 1
         return code
-    deadline = time.monotonic() + _STOP_DEADLINE
-    while time.monotonic() < deadline:
-        try:
-            _connect(socket_path(environment)).close()
-        except NotRunning:
-            return 0
-        time.sleep(_POLL)
-    print(f"mcpbridge: the daemon still runs after {_STOP_DEADLINE:.0f} s", file=err)
-    return 1
+    finally:
+        for descriptor in process:
+            os.close(descriptor)
 
 
-def ask(verb: str, path: str) -> Any:
+def ask(verb: str, path: str, connected: Callable[[socket.socket], None] = lambda _: None) -> Any:
     """
     Ask the daemon one thing.
 
+    @param connected: called with the connection before anything is said.
     @return: its answer, read as JSON.
     @raise NotRunning: nobody listens there.
     @raise McpbridgeError: there is no answer, or none that can be read.
     """
     with contextlib.closing(_connect(path)) as connection:
+        connected(connection)
         try:
             connection.sendall(f"CONTROL/1 {verb}\n".encode("ascii"))
             answer = _read(connection)
@@ -79,10 +88,17 @@ def ask(verb: str, path: str) -> Any:
         raise McpbridgeError("the daemon's answer cannot be read; is it of another version?") from None
 
 
-def _tell(verb: str, environment: Mapping[str, str], as_json: bool, out: TextIO, err: TextIO) -> int:
+def _tell(
+    verb: str,
+    environment: Mapping[str, str],
+    as_json: bool,
+    out: TextIO,
+    err: TextIO,
+    connected: Callable[[socket.socket], None] = lambda _: None,
+) -> int:
     path = socket_path(environment)
     try:
-        answer = ask(verb, path)
+        answer = ask(verb, path, connected)
     except NotRunning:
         print(f"mcpbridge: no daemon is running ({printable(path)})", file=err)
         return NOT_RUNNING
@@ -148,6 +164,29 @@ def _connect(path: str) -> socket.socket:
         connection.close()
         raise NotRunning(path) from None
     return connection
+
+
+def _process_behind(connection: socket.socket) -> list[int]:
+    """A descriptor of the process on the other side, which becomes readable when it ends; none if it cannot be seen."""
+    try:
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        return [os.pidfd_open(_CREDENTIALS.unpack(credentials)[0])]
+    except (OSError, AttributeError):
+        # AttributeError: not Linux. OSError: in a namespace of its own, or gone already.
+        return []
+
+
+def _gone_within(seconds: float, path: str, process: list[int]) -> bool:
+    if process:
+        return bool(select.select(process, [], [], seconds)[0])
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            _connect(path).close()
+        except NotRunning:
+            return True
+        time.sleep(_POLL)
+    return False
 
 
 def _read(connection: socket.socket) -> bytes:

@@ -11,6 +11,7 @@ import os
 import random
 import signal
 import sys
+import time
 from typing import Any
 
 import attrs
@@ -47,7 +48,7 @@ def main(server: str) -> int:
     globalLogBeginner.beginLoggingTo([_log_to_stderr()], redirectStandardIO=False)
     try:
         upstream = _find(server)
-        snapshots = SnapshotStore.open(paths.state_directory())
+        snapshots = SnapshotStore.open(paths.state_directory(), time.time)
     except ConfigurationError as error:
         print(f"mcpbridge: {error}", file=sys.stderr)
         return 1

@@ -28,17 +28,6 @@ _VAIN = 10
 # Where there is no pidfd: seconds between two looks at whether the parent is still there.
 _LOOK = 5.0
 
-_USAGE = """\
-usage: python -m mcpbridge.stdio [--no-start] [--standalone] NAME-or-URL
-
-Connects an MCP client, on stdin and stdout, to a server that the mcpbridge daemon looks after.
-
-  NAME          a server of your configuration
-  URL           an http or https URL of a server that is in no configuration
-  --no-start    do not start a daemon if none runs
-  --standalone  do without a daemon: serve this one client in this one process
-"""
-
 
 class Relay:
     """
@@ -73,12 +62,9 @@ class Relay:
     def run(self) -> "NoReturn":
         """Serve the client until it is gone."""
         if not (_passable(0) and _passable(1)):
-            from mcpbridge.orphan.shuttle import Shuttle
+            from mcpbridge.orphan.shuttle import carry_for
 
-            shuttle = Shuttle(self.leave, self.wait)
-            self.stdin, self.stdout = shuttle.stdin, shuttle.stdout
-            self.wait = shuttle.wait  # type: ignore[method-assign]  # whoever waits moves the bytes
-            self.finish = shuttle.finish  # type: ignore[method-assign]
+            carry_for(self)
         while True:
             self._serve((None if self.refusal else self.connect()) or self._find())
 
@@ -87,21 +73,18 @@ class Relay:
         connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         try:
             connection.connect(self.path)
-        except (FileNotFoundError, ConnectionRefusedError):
-            connection.close()
-            return None
-        except OSError as error:
-            connection.close()
-            self.fail(f"cannot connect to {self.path}: {error.strerror or error}")
-            return None
-        if hasattr(_socket, "SO_PEERCRED"):
             # struct ucred: pid, uid, gid. Whoever else listens there would be given the client.
-            uid = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)[4:8]
-            if int.from_bytes(uid, sys.byteorder) not in (os.getuid(), 0):
-                connection.close()
-                self.fail(f"{self.path} belongs to another user; set MCPBRIDGE_SOCKET to a path of your own")
-                return None
-        return connection
+            if hasattr(_socket, "SO_PEERCRED"):
+                uid = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)[4:8]
+                if int.from_bytes(uid, sys.byteorder) not in (os.getuid(), 0):
+                    raise PermissionError(0, "another user listens there; set MCPBRIDGE_SOCKET to a path of your own")
+            return connection
+        except (FileNotFoundError, ConnectionRefusedError):
+            pass  # There is none.
+        except OSError as error:
+            self.fail(f"cannot connect to {self.path}: {error.strerror or error}")
+        connection.close()
+        return None
 
     def wait(self, wanted: "Mapping[int, int]", seconds: "float | None") -> "dict[int, int]":
         """
@@ -159,7 +142,7 @@ class Relay:
                 data = connection.recv(4096)
                 if not data:
                     break
-                *lines, heard = (heard + data).split(b"\n")
+                *lines, heard = (heard[-4096:] + data).split(b"\n")
                 for line in lines:
                     self._obey(line)
         except OSError:
@@ -189,19 +172,13 @@ def main(arguments: "Sequence[str] | None" = None) -> None:
 
     @param arguments: without the program's name.
     """
-    names = []
-    options = set()
-    for argument in sys.argv[1:] if arguments is None else arguments:
-        if argument.startswith("-"):
-            options.add(argument)
-        else:
-            names.append(argument)
-    if options & {"-h", "--help"}:
-        os.write(1, _USAGE.encode())
-        return
+    words = sys.argv[1:] if arguments is None else arguments
+    options = {word for word in words if word.startswith("-")}
+    names = [word for word in words if word not in options]
     if options - {"--no-start", "--standalone"} or len(names) != 1 or not names[0]:
-        os.write(2, _USAGE.encode())
-        os._exit(2)
+        from mcpbridge.orphan.usage import explain
+
+        explain(options)
     if "--standalone" in options:
         from mcpbridge.standalone import main as standalone
 
@@ -233,10 +210,9 @@ def _memory() -> int:
     """An empty file that is gone when nobody has it open any more."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("mcpbridge", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    path = f"/tmp/.mcpbridge-{os.getpid()}-{time.monotonic_ns()}"  # noqa: S108  # made exclusively, and unlinked at once
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    os.unlink(path)
-    return fd
+    from mcpbridge.orphan.scratch import scratch_file
+
+    return scratch_file()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from twisted.python.logfile import LogFile
 from zope.interface import implementer
 
 from mcpbridge.configuration import ConfigurationError, InvalidConfiguration, load
+from mcpbridge.downstream.http.settings import AUTHENTICATIONS, endpoint_settings
 from mcpbridge.paths import configuration_path, socket_path, state_directory
 from mcpbridge.service.logs import FORMATS, LEVELS, observer
 
@@ -40,13 +41,17 @@ class Options(usage.Options):
     longdesc = (
         "Serves the MCP servers of the configuration to the clients of `python -m mcpbridge.stdio NAME`. "
         "Each option can be given in the environment as well: MCPBRIDGE_CONFIG, MCPBRIDGE_SERVERS, MCPBRIDGE_SOCKET, "
-        "MCPBRIDGE_STATE_DIR, MCPBRIDGE_LOG_FORMAT, MCPBRIDGE_LOG_LEVEL."
+        "MCPBRIDGE_STATE_DIR, MCPBRIDGE_HTTP, MCPBRIDGE_HTTP_AUTH, MCPBRIDGE_HTTP_NAMES, "
+        "MCPBRIDGE_LOG_FORMAT, MCPBRIDGE_LOG_LEVEL."
     )
     optParameters = [
         ["config", "c", None, "The configuration file"],
         ["servers", "s", None, "The mcpServers object itself, as JSON; its servers count more than the file's"],
         ["socket", None, None, "The Unix socket that clients come to"],
         ["state-dir", None, None, "The folder for what is remembered between runs"],
+        ["http", None, None, "HOST:PORT of the HTTP endpoint, http://HOST:PORT/mcp/NAME; none if left out"],
+        ["http-auth", None, "token", f"How its clients show that they may come in: {' or '.join(AUTHENTICATIONS)}"],
+        ["http-names", None, None, "Further names that it may be called by, separated by commas"],
         ["log-format", None, "text", f"How records are written: {' or '.join(FORMATS)}"],
         ["log-level", None, "info", f"The least important records to write: {', '.join(LEVELS)}"],
     ]
@@ -77,6 +82,11 @@ class Options(usage.Options):
         self["socket"] = os.path.abspath(self["socket"] or self.defaults["socket"])
         self["state-dir"] = os.path.abspath(self["state-dir"] or self.defaults["state-dir"])
         self["config"] = os.path.abspath(self["config"]) if self["config"] else None
+        try:
+            # Read again when the daemon is made; here for what is wrong with it.
+            endpoint_settings(self["http"], self["http-auth"], self["http-names"] or "")
+        except ConfigurationError as error:
+            raise usage.UsageError(str(error)) from None
         try:
             load(self.environment, path=self["config"], inline=self["servers"])
         except InvalidConfiguration as error:
@@ -148,6 +158,7 @@ def makeService(options: Options) -> Service:
         socket=options["socket"],
         state_dir=options["state-dir"],
         environment=options.environment,
+        http=endpoint_settings(options["http"], options["http-auth"], options["http-names"] or ""),
     )
     try:
         daemon = daemon_service(reactor, settings)

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -146,10 +148,24 @@ class SocketTests(SynchronousTestCase):
         )
 
     def test_stop_waits(self) -> None:
-        """A stop is over when nobody listens any more."""
-        self.listen(b'{"stopping": true}')
-
-        self.assertEqual(
-            (0, "stopping: yes\n", ""), self.said(lambda: order("stop", self.environment, False, self.out, self.err))
+        """A stop is over when the daemon's process is gone, which is later than that nobody listens."""
+        code = (
+            "import os, socket, sys, time\n"
+            "listener = socket.socket(socket.AF_UNIX); listener.bind(sys.argv[1]); listener.listen(1)\n"
+            "print('up', flush=True)\n"
+            "connection, _ = listener.accept(); listener.close(); os.unlink(sys.argv[1])\n"
+            "connection.makefile('rb').readline(); connection.sendall(b'{}'); connection.close()\n"
+            "time.sleep(0.3); print('gone', flush=True)"
         )
-        self.assertEqual([b"CONTROL/1 stop\n"], self.asked)
+        daemon = subprocess.Popen([sys.executable, "-c", code, self.path], stdout=subprocess.PIPE)
+        assert daemon.stdout is not None
+        self.addCleanup(daemon.stdout.close)
+        self.addCleanup(daemon.wait)
+        self.addCleanup(daemon.kill)
+        daemon.stdout.readline()
+
+        result = self.said(lambda: order("stop", self.environment, False, self.out, self.err))
+
+        self.assertEqual((0, "", ""), result)
+        os.set_blocking(daemon.stdout.fileno(), False)
+        self.assertEqual(b"gone\n", daemon.stdout.read())

@@ -111,7 +111,7 @@ class TLS:
     Certificates other than the system's.
 
     @ivar ca_file: PEM, of those whom this server's certificate may be from; L{None}: the system's.
-    @ivar cert_file: PEM, our own, with its chain.
+    @ivar cert_file: PEM, our own.
     @ivar key_file: PEM, its key; L{None}: in the same file.
     """
 

@@ -155,6 +155,10 @@ def read_entry(name: str, table: Table, defaults: Settings, folder: str | None) 
     return None
 
 
+#: By how the user writes them: the sessions of 2024-11-05 to 2025-11-25, or no sessions as from 2026-07-28 on.
+_ERAS = {"legacy": "legacy", "modern": "modern"}
+
+
 def read_settings(table: Table, defaults: Settings) -> Settings:
     """Read the keys that an entry and C{mcpbridge.defaults} share."""
     timeout = table.milliseconds("timeout", _LEAST_MS, _DAY_MS)
@@ -168,6 +172,7 @@ def read_settings(table: Table, defaults: Settings) -> Settings:
         "idle_timeout": table.milliseconds("idleTimeout", 0, _DAY_MS),
         "max_sessions": table.integer("maxSessions", 1, _MOST_SESSIONS),
         "max_message": table.integer("maxMessage", _LEAST_MESSAGE, _MOST_MESSAGE),
+        "era": table.choice("era", _ERAS),
     }
     return attrs.evolve(defaults, **{key: value for key, value in found.items() if value is not None})
 
@@ -181,9 +186,7 @@ def _check_name(name: str, table: Table) -> None:
         table.wrong(None, 'a server\'s name must not begin with "-" nor hold "://"')
 
 
-def _read_http(
-    name: str, table: Table, settings: Settings, kind: _Kind | None, folder: str | None
-) -> HTTPUpstream:
+def _read_http(name: str, table: Table, settings: Settings, kind: _Kind | None, folder: str | None) -> HTTPUpstream:
     if kind == "stdio":
         table.wrong("type", 'is "stdio", but there is a "url"')
         kind = None

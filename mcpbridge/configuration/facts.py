@@ -48,6 +48,7 @@ class Settings:
     @ivar idle_timeout: seconds that a session nobody uses is kept besides the first.
     @ivar max_sessions: sessions (or child processes) of one server at once.
     @ivar max_message: bytes of the largest message taken from the server.
+    @ivar era: C{legacy}, C{modern}, or L{None} to find out which life cycle of the protocol the server speaks.
     """
 
     session: Sharing = Sharing.PERSISTENT
@@ -57,6 +58,7 @@ class Settings:
     idle_timeout: float = 600.0
     max_sessions: int = 1024
     max_message: int = 64 * MIB
+    era: str | None = None
 
 
 @attrs.frozen

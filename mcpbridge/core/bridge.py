@@ -148,7 +148,7 @@ class Phase(enum.Enum):
 _Asking: TypeAlias = Opened | Called | LevelSet | Subscribed | Unsubscribed
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Exchange:
     """
     One request between a client (or ourselves) and the server.
@@ -180,7 +180,7 @@ class _Exchange:
         return self.conversation is None and not self.held
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Session:
     """
     What the bridge remembers of one client.
@@ -197,7 +197,7 @@ class _Session:
     held: list[InputRequired] = attrs.Factory(list)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Conversation:
     """One upstream conversation: our peer in it, and the questions that the server asked there."""
 
@@ -207,7 +207,7 @@ class _Conversation:
     timers: set[Hashable] = attrs.Factory(set)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Bridge:
     """
     See the top of this module.
@@ -584,9 +584,7 @@ class Bridge:
                 if method in of.served and session not in told:
                     self._effects.append(Tell(session, Changed(LISTINGS[method].subject)))
 
-    def _fetch_again(
-        self, method: str, waiting: Mapping[ExchangeId, _Exchange]
-    ) -> Mapping[ExchangeId, _Exchange]:
+    def _fetch_again(self, method: str, waiting: Mapping[ExchangeId, _Exchange]) -> Mapping[ExchangeId, _Exchange]:
         """
         It changed while it was being fetched. Whoever waits shall have the new one, but does not wait for a third.
 

@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from mcpbridge.core import jsonrpc
 from mcpbridge.core.jsonrpc import InvalidMessage
+from mcpbridge.core.revisions import COMPLETIONS, ELICITATION, ELICITATION_MODES, SAMPLING_TOOLS, STATELESS, TASKS
 
 _EMPTY = Raw(b"{}")
 
@@ -41,6 +42,65 @@ def announces_changes(capabilities: Mapping[str, Raw], subject: str) -> bool:
     return _object(capabilities.get(subject, _EMPTY)).get("listChanged") == Raw(b"true")
 
 
+def client_capabilities_for(version: str, capabilities: Raw) -> Raw:
+    """
+    What a client can do, for a server of this revision: nothing that the server could only ask in words that the
+    revision does not have.
+
+    @param capabilities: an object; C{capabilities} of an C{initialize}, or what a client of the stateless era says.
+    @return: the very same if nothing is taken from it.
+    """
+    before = _object(capabilities)
+    after = dict(before)
+    if version >= STATELESS and "listChanged" in _object(before.get("roots", _EMPTY)):
+        # Servers of that era ask when they want to know.
+        after["roots"] = _without(before["roots"], "listChanged")
+    if version < SAMPLING_TOOLS and not _object(before.get("sampling", _EMPTY)).keys().isdisjoint(("tools", "context")):
+        after["sampling"] = _without(before["sampling"], "tools", "context")
+    if "elicitation" in before:
+        elicitation = _elicitation_for(version, before["elicitation"])
+        if elicitation is None:
+            del after["elicitation"]
+        else:
+            after["elicitation"] = elicitation
+    if not TASKS <= version < STATELESS:
+        after.pop("tasks", None)
+    return capabilities if after == before else jsonrpc.assemble(after)
+
+
+def _elicitation_for(version: str, elicitation: Raw) -> Raw | None:
+    modes = _object(elicitation)
+    # Elicitation, Capabilities: neither means forms.
+    has_forms = "form" in modes or "url" not in modes
+    if version < ELICITATION or (version < ELICITATION_MODES and not has_forms):
+        return None
+    if version < ELICITATION_MODES and not modes.keys().isdisjoint(("form", "url")):
+        return _without(elicitation, "form", "url")
+    if version >= STATELESS and has_forms and "form" not in modes:
+        return jsonrpc.assemble({**modes, "form": _EMPTY})
+    return elicitation
+
+
+def server_opening_for(version: str, opening: Raw) -> Raw:
+    """
+    A server's opening answer for a client of this revision.
+
+    @param opening: shaped like the result of C{initialize}, with the C{protocolVersion} that the server speaks.
+    @return: the very same if nothing has to be different.
+    """
+    found = _object(opening)
+    before = declared(found)
+    after = dict(before)
+    if not TASKS <= version < STATELESS:
+        after.pop("tasks", None)
+    spoken = jsonrpc.decode_string(found.get("protocolVersion"))
+    completable = not before.keys().isdisjoint(("prompts", "resources"))
+    if completable and spoken is not None and spoken < COMPLETIONS <= version:
+        # Such a server had no way to say that it completes; one that does not says so when it is asked.
+        after.setdefault("completions", _EMPTY)
+    return opening if after == before else jsonrpc.assemble({**found, "capabilities": jsonrpc.assemble(after)})
+
+
 def profile(version: str, params: Mapping[str, Raw]) -> str:
     """
     What of a client decides which server session it may take over: the revision and the capabilities that the server
@@ -56,3 +116,7 @@ def _object(raw: Raw) -> dict[str, Raw]:
         return jsonrpc.members(raw)
     except InvalidMessage:
         return {}
+
+
+def _without(raw: Raw, *names: str) -> Raw:
+    return jsonrpc.assemble({name: value for name, value in _object(raw).items() if name not in names})

@@ -54,14 +54,17 @@ class Snapshot:
 
     @ivar opening: the C{InitializeResult} as it came.
     @ivar lists: by method, the whole list as the result of one page.
+    @ivar era: which it was found to speak; L{None} if that has to be found out again.
     """
 
     opening: Raw
     lists: Mapping[str, Raw]
+    era: str | None = None
 
     def to_bytes(self) -> bytes:
         """As one JSON object."""
-        return bytes(jsonrpc.assemble({"opening": self.opening, "lists": jsonrpc.assemble(self.lists)}))
+        found = {"opening": self.opening, "lists": jsonrpc.assemble(self.lists), "era": jsonrpc.value(self.era)}
+        return bytes(jsonrpc.assemble(found))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Snapshot:
@@ -74,7 +77,8 @@ class Snapshot:
             found = jsonrpc.members(data)
             jsonrpc.members(found["opening"])
             lists = jsonrpc.members(found["lists"])
-            return cls(found["opening"], {method: lists[method] for method in LISTINGS if method in lists})
+            era = jsonrpc.decode_string(found.get("era"))
+            return cls(found["opening"], {method: lists[method] for method in LISTINGS if method in lists}, era)
         except (InvalidMessage, KeyError) as error:
             raise ValueError("this is no snapshot of a server") from error
 

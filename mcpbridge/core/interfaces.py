@@ -30,7 +30,6 @@ class IPeer(Interface):
     def send(event: Event) -> Sequence[PeerEffect]:
         """Say a neutral event in this era's words."""
 
-
     def fired(key: Hashable) -> Sequence[PeerEffect]:
         """A timer asked for with C{StartTimer} has run out."""
 

@@ -47,7 +47,7 @@ class Verdict:
 
 
 @implementer(IClientPeer)
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Negotiation:
     """A client peer that becomes one of the server's era."""
 

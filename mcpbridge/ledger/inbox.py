@@ -80,6 +80,11 @@ class Inbox:
         """The position behind the line that came last."""
         return self.position + self._upto - self._start
 
+    @property
+    def unread(self) -> bool:
+        """Whether there is anything, be it a part of a line."""
+        return self._start < self._end
+
     def room(self) -> memoryview:
         """Where the next bytes are to be put; all zeros, L{READ} of them."""
         start, end = self._start, self._end

@@ -25,6 +25,7 @@ from zope.interface import implementer
 
 from mcpbridge.net.connection import Connection, ConnectionFactory
 from mcpbridge.net.failures import NotConnected
+from mcpbridge.net.proxy import NO_PROXIES, ProxyRules, TunnelEndpoint
 
 #: Seconds. Node closes an idle connection after 5, uvicorn too; a request on one that is being closed is lost.
 IDLE = 4
@@ -100,17 +101,24 @@ class EndpointFactory:
     """Makes an endpoint for each request. Cheap, since most requests find an idle connection and never connect."""
 
     def __init__(
-        self, reactor: Any, pool: ConnectionPool, policy: IPolicyForHTTPS, connect_timeout: float = CONNECT
+        self,
+        reactor: Any,
+        pool: ConnectionPool,
+        policy: IPolicyForHTTPS,
+        connect_timeout: float = CONNECT,
+        proxies: ProxyRules = NO_PROXIES,
     ) -> None:
         """
         @param reactor: resolves names and connects.
         @param policy: how TLS peers are verified.
         @param connect_timeout: seconds to resolve, connect and shake hands.
+        @param proxies: which hosts are reached through a tunnel.
         """
         self._reactor = reactor
         self._pool = pool
         self._policy = policy
         self._connect_timeout = connect_timeout
+        self._proxies = proxies
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         """
@@ -120,19 +128,26 @@ class EndpointFactory:
         """
         if uri.scheme not in (b"http", b"https"):
             raise SchemeNotSupported(f"unsupported scheme: {uri.scheme!r}")
-        return _Endpoint(self._reactor, self._pool, self._policy, self._connect_timeout, uri)
+        return _Endpoint(self._reactor, self._pool, self._policy, self._connect_timeout, uri, self._proxies)
 
 
 @implementer(IStreamClientEndpoint)
 class _Endpoint:
     def __init__(
-        self, reactor: Any, pool: ConnectionPool, policy: IPolicyForHTTPS, connect_timeout: float, uri: URI
+        self,
+        reactor: Any,
+        pool: ConnectionPool,
+        policy: IPolicyForHTTPS,
+        connect_timeout: float,
+        uri: URI,
+        proxies: ProxyRules,
     ) -> None:
         self._reactor = reactor
         self._pool = pool
         self._policy = policy
         self._connect_timeout = connect_timeout
         self._uri = uri
+        self._proxies = proxies
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """
@@ -147,18 +162,31 @@ class _Endpoint:
     async def _connect(self, protocolFactory: IProtocolFactory) -> IProtocol:
         tls = self._uri.scheme == b"https"
         factory = ConnectionFactory(protocolFactory, self._reactor, tls=tls, made=self._pool.made)
-        # The deadline is that of the whole; this one, of a single attempt among several addresses, is not to be
-        # shorter.
-        host = self._uri.host.decode("ascii")
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(
-            self._reactor, host, self._uri.port, timeout=self._connect_timeout + 1
-        )
+        endpoint = self._endpoint_for(self._uri.host.decode("ascii"))
         if tls:
-            creator = self._policy.creatorForNetloc(self._uri.host, self._uri.port)
-            endpoint = wrapClientTLS(creator, endpoint, self._reactor)
+            endpoint = self._over_tls(self._uri.host, self._uri.port, endpoint)
         connection = cast(Connection, await endpoint.connect(factory))
         await connection.ready
         return cast(IProtocol, connection.http)
+
+    def _endpoint_for(self, host: str) -> IStreamClientEndpoint:
+        """To a host, or to a tunnel that leads there. What is not encrypted needs none: the proxy reads it anyway."""
+        proxy = self._proxies.proxy_for("https", host, self._uri.port) if self._uri.scheme == b"https" else None
+        if proxy is None:
+            return self._straight_to(host, self._uri.port)
+        endpoint = self._straight_to(proxy.host, proxy.port)
+        if proxy.tls:
+            endpoint = self._over_tls(proxy.host.encode("ascii"), proxy.port, endpoint)
+        return TunnelEndpoint(endpoint, host, self._uri.port, proxy.authorization)
+
+    def _straight_to(self, host: str, port: int) -> IStreamClientEndpoint:
+        # The deadline is that of the whole; this one, of a single attempt among several addresses, is not to be
+        # shorter.
+        return HostnameEndpoint(self._reactor, host, port, timeout=self._connect_timeout + 1)
+
+    def _over_tls(self, host: bytes, port: int, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
+        over: IStreamClientEndpoint = wrapClientTLS(self._policy.creatorForNetloc(host, port), endpoint, self._reactor)
+        return over
 
     def _failed(self, failure: Failure) -> Failure:
         where = f"{self._uri.host.decode('ascii', 'replace')}:{self._uri.port}"

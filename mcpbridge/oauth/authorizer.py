@@ -35,6 +35,7 @@ from mcpbridge.oauth.errors import StoreFailure
 from mcpbridge.oauth.exchange import Exchange
 from mcpbridge.oauth.flight import SingleFlight
 from mcpbridge.oauth.interfaces import ITokenStore
+from mcpbridge.oauth.lease import Leases
 
 #: Seconds between two tries to refresh that nobody waits for: the first, and the most.
 _FIRST_RETRY, _LAST_RETRY = 5.0, 300.0
@@ -93,6 +94,7 @@ class Authorizer:
     _spread: Callable[[], float]
     _store: ITokenStore
     exchange: Exchange
+    _leases: Leases
     begin_login: BeginLogin = attrs.field(init=False)
     upstream: str = attrs.field(init=False)
     state: State = attrs.field(init=False, default=State.UNKNOWN)
@@ -218,6 +220,11 @@ class Authorizer:
         """Under what to keep what is from this issuer."""
         return Key(self.upstream, issuer, self.oauth.account)
 
+    @property
+    def summary(self) -> str:
+        """How it stands, in a few words."""
+        return f"{self.state.value}: {self.trouble}" if self.trouble else self.state.value
+
     def status(self) -> Mapping[str, object]:
         """For an operator; free of secrets."""
         said: dict[str, object] = {"state": self.state.value, "account": self.oauth.account}
@@ -277,9 +284,15 @@ class Authorizer:
         before = self._current
         if before is None or before.tokens.refresh_token is None:
             return False
-        # Another daemon on the same store may have been quicker.
-        if await self._adopt(before):
-            return True
+        release = await self._leases.take(f"{self.upstream} {before.server.issuer} {self.oauth.account}")
+        try:
+            # Another process on the same store may have been quicker.
+            return await self._adopt(before) or await self._refresh_alone(before)
+        finally:
+            release()
+
+    async def _refresh_alone(self, before: Credentials) -> bool:
+        assert before.tokens.refresh_token is not None
         try:
             answer = await self.exchange.tokens(
                 before.server,

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
-from twisted.protocols.policies import LimitConnectionsByPeer
+from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
@@ -112,11 +112,18 @@ class _Site(Site):
         """Nothing."""
 
 
-def _site(path: str, answer: Answer) -> LimitConnectionsByPeer:
-    limited = LimitConnectionsByPeer(_Site(_Callback(path.encode("ascii"), answer), timeout=_IDLE))
-    limited.noisy = False
-    limited.maxConnectionsPerPeer = _MAX_CONNECTIONS
-    return limited
+class _Limited(WrappingFactory):
+    """Turns away whoever comes when there are many."""
+
+    noisy = False
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """A browser connects."""
+        return super().buildProtocol(addr) if len(self.protocols) < _MAX_CONNECTIONS else None
+
+
+def _site(path: str, answer: Answer) -> WrappingFactory:
+    return _Limited(_Site(_Callback(path.encode("ascii"), answer), timeout=_IDLE))
 
 
 @attrs.define(eq=False)

@@ -114,6 +114,14 @@ class Logins:
         attempt = self._pending.attempt if self._pending is not None else None
         return attempt is not None and state_of(response) == attempt.state
 
+    def settled(self) -> Deferred[Mapping[str, object]]:
+        """The same as L{status}, when what is under way is done."""
+
+        async def look() -> Mapping[str, object]:
+            return self.status()
+
+        return self._in_order(look)
+
     def status(self) -> Mapping[str, object]:
         """How it stands: what to open, what to type; what came of the last one."""
         said: dict[str, object] = {"waiting": False, "outcome": self._outcome}

@@ -4,11 +4,15 @@ The time between two daemons, from a relay's point of view: wait for the next on
 
 from __future__ import annotations
 
+import os
 import select
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from mcpbridge.ledger.inbox import Inbox
+from mcpbridge.ledger.memory import Memory
+from mcpbridge.ledger.slots import Slots
 from mcpbridge.orphan.launch import launch
 from mcpbridge.orphan.substitute import Substitute
 
@@ -49,8 +53,8 @@ class _Gap:
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
         self._sentence = relay.refusal
-        self._planned = relay.stopping
-        self._start_at = time.monotonic() + (PLANNED if self._planned else 0.0)
+        self._start_at = time.monotonic() + (PLANNED if relay.stopping else 0.0)
+        self._planned = relay.stopping and not _waits(relay.memory)
         self._serve_at = time.monotonic() + (0.0 if relay.refusal else PATIENCE)
         self._substitute: Substitute | None = None
 
@@ -97,10 +101,25 @@ class _Gap:
         events = ready.pop(client, 0)
         if events:
             self._planned = False
-            # Where it has closed its end, only what it asked before is to be answered.
-            self._serve_at = time.monotonic() + (PATIENCE if events & select.POLLIN else 0.0)
+            if events & select.POLLIN:
+                self._serve_at = time.monotonic() + PATIENCE
+            else:
+                # It has closed its end and wants nothing: no reason to start anything.
+                self._serve_at, self._start_at = time.monotonic(), float("inf")
         return ready
 
     def _may_start(self) -> bool:
         wanted = self._relay.may_start and not self._relay.refusal and not self._planned
         return wanted and time.monotonic() >= self._start_at
+
+
+def _waits(memory_fd: int) -> bool:
+    """Whether the client waits for something that the daemon has taken from it: a request that is open, or unread."""
+    memory = Memory(os.dup(memory_fd))
+    inbox = Inbox(memory)
+    slots = Slots(memory, inbox.position)
+    waits = inbox.unread or bool(slots.taken)
+    inbox.close()
+    slots.close()
+    memory.close()
+    return waits

@@ -12,6 +12,10 @@ import os
 import select
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mcpbridge.orphan.relay import Relay
 
 #: Bytes carried at once.
 PIECE = 65536
@@ -28,11 +32,14 @@ class Shuttle:
         self,
         leave: Callable[[int], None],
         wait: Callable[[Mapping[int, int], float | None], dict[int, int]],
+        client: tuple[int, int] = (0, 1),
     ) -> None:
         """
         @param leave: ends the process; called when the client's stdout is gone.
         @param wait: sleeps until a descriptor is ready.
+        @param client: its stdin, to read, and its stdout, to write.
         """
+        self._client_in, self._client_out = client
         self._leave = leave
         self._sleep = wait
         self.stdin, self._to_daemon = os.pipe()
@@ -63,15 +70,15 @@ class Shuttle:
         if self._said:
             wanted[self._to_daemon] = select.POLLOUT
         elif not self._ended:
-            wanted[0] = select.POLLIN
+            wanted[self._client_in] = select.POLLIN
         return wanted
 
     def _carry(self, ready: Mapping[int, int]) -> None:
         if self._from_daemon in ready:
             self._carry_answers()
-        if 0 in ready and not self._said and not self._ended:
+        if self._client_in in ready and not self._said and not self._ended:
             try:
-                self._said = os.read(0, PIECE)
+                self._said = os.read(self._client_in, PIECE)
             except OSError:
                 self._said = b""  # A terminal that hung up.
             self._ended = not self._said
@@ -89,7 +96,15 @@ class Shuttle:
             return False
         try:
             while data:
-                data = data[os.write(1, data) :]
+                data = data[os.write(self._client_out, data) :]
         except OSError:
             self._leave(0)
         return True
+
+
+def carry_for(relay: Relay) -> None:
+    """Let the daemon have pipes in place of this relay's own stdin and stdout, and carry while the relay waits."""
+    shuttle = Shuttle(relay.leave, relay.wait)
+    relay.stdin, relay.stdout = shuttle.stdin, shuttle.stdout
+    relay.wait = shuttle.wait  # type: ignore[method-assign]  # whoever waits moves the bytes
+    relay.finish = shuttle.finish  # type: ignore[method-assign]

@@ -26,7 +26,6 @@ from mcpbridge.core.oauth.errors import LoginRefused
 from mcpbridge.core.oauth.urls import URLPolicy
 from mcpbridge.core.printable import printable
 from mcpbridge.net.addresses import AddressRule
-from mcpbridge.net.agent import http_client
 from mcpbridge.net.failures import HTTPFailure
 from mcpbridge.net.guard import GuardedFetcher
 from mcpbridge.oauth.agent import AuthorizingAgent
@@ -36,11 +35,13 @@ from mcpbridge.oauth.exchange import Exchange
 from mcpbridge.oauth.imported import read_import
 from mcpbridge.oauth.keyring import SystemKeyring
 from mcpbridge.oauth.keys import KeyFinder
+from mcpbridge.oauth.lease import Leases
 from mcpbridge.oauth.logins import Logins
 from mcpbridge.oauth.seal import Seal
 from mcpbridge.oauth.secrets import Secrets
 from mcpbridge.oauth.static import StaticHeaders
 from mcpbridge.oauth.store import SQLiteTokenStore
+from mcpbridge.service.networks import network_for
 from mcpbridge.service.state import open_state
 
 _Result = TypeVar("_Result")
@@ -72,6 +73,7 @@ class Authorizers:
     _threads: ThreadPool = attrs.field(init=False, factory=lambda: ThreadPool(0, 1, "store"))
     _store: SQLiteTokenStore = attrs.field(init=False)
     _callback: Callback = attrs.field(init=False)
+    _at_shutdown: Any = attrs.field(init=False, default=None)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -83,6 +85,8 @@ class Authorizers:
     def start(self) -> None:
         """From now on credentials can be had."""
         self._threads.start()
+        # Should nobody come to stop us, no thread is to keep the process alive.
+        self._at_shutdown = self._reactor.addSystemEventTrigger("during", "shutdown", self._threads.stop)
 
     def serve(self, upstreams: Iterable[Upstream]) -> None:
         """
@@ -107,6 +111,7 @@ class Authorizers:
         self._callback.close()
         await gatherResults(idle)
         await self._store.close()
+        self._reactor.removeSystemEventTrigger(self._at_shutdown)
         self._threads.stop()
 
     # What transports want.
@@ -133,10 +138,10 @@ class Authorizers:
             return None
         return Deferred.fromCoroutine(self._order(verb, rest))
 
-    def status(self, name: str) -> Mapping[str, object] | None:
-        """How this upstream's authorization stands; L{None} if it needs none."""
+    def status(self, name: str) -> str | None:
+        """How this upstream's authorization stands, in a few words; L{None} if there is nothing to log in to."""
         account = self._accounts.get(name)
-        return None if account is None or account.authorizer is None else account.authorizer.status()
+        return None if account is None or account.authorizer is None else account.authorizer.summary
 
     async def _order(self, verb: str, text: str) -> Mapping[str, object]:
         try:
@@ -165,7 +170,7 @@ class Authorizers:
             case "finish":
                 said = await logins.finish(str(order.get("response", "")))
             case "status":
-                said = logins.status()
+                said = await logins.settled()
             case "cancel":
                 await logins.cancel()
                 said = logins.status()
@@ -217,11 +222,13 @@ class Authorizers:
             )
         if terms.oauth is None:
             return _Account(upstream, None, None, static)
+        network = network_for(upstream, self._environment)
         fetcher = GuardedFetcher(
             self._reactor,
-            http_client,
+            network.client,
             URLPolicy(upstream.url),
             AddressRule(upstream.url, terms.oauth.trusted_hosts),
+            network.proxies.proxied,
         )
         secrets = Secrets(self._reactor, self._environment)
         exchange = Exchange(upstream.url, terms.oauth, fetcher, secrets, time.time, os.urandom)
@@ -234,6 +241,7 @@ class Authorizers:
             random.random,
             self._store,
             exchange,
+            Leases(self._state_dir, self._reactor),
         )
         logins = Logins(authorizer, self._callback, self._store, self._reactor, time.time, os.urandom)
         return _Account(upstream, authorizer, logins, static)

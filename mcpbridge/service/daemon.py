@@ -13,11 +13,13 @@ import os
 import random
 import resource
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any
 
 import attrs
+from msgspec import Raw
 from twisted.application import service
 from twisted.internet import task
 from twisted.internet.defer import Deferred, gatherResults, succeed
@@ -29,10 +31,13 @@ from mcpbridge.core.effects import SessionId
 from mcpbridge.core.errors import ConfigurationError, Reason
 from mcpbridge.core.events import ExchangeId
 from mcpbridge.core.printable import printable
+from mcpbridge.downstream.http.settings import EndpointSettings
+from mcpbridge.downstream.http.site import Site, open_site
 from mcpbridge.downstream.listening import Listener, listen, tell_ready
 from mcpbridge.downstream.pipes import PipeTransport
 from mcpbridge.downstream.relays import Hello, RelayFactory
 from mcpbridge.interfaces import IClientTransport
+from mcpbridge.service.allocator import return_large_blocks
 from mcpbridge.service.receptions import Reception
 from mcpbridge.service.snapshots import SnapshotStore
 from mcpbridge.service.transports import Transports
@@ -53,6 +58,7 @@ class DaemonOptions:
     @ivar config: the path of the configuration, L{None} for the default one.
     @ivar servers: servers given inline, as JSON; L{None} if there are none.
     @ivar environment: for C{${VAR}} in the configuration, and for what children inherit.
+    @ivar http: the local HTTP endpoint; L{None} for none.
     """
 
     config: str | None
@@ -60,6 +66,7 @@ class DaemonOptions:
     socket: str
     state_dir: str
     environment: Mapping[str, str] = attrs.field(repr=False)
+    http: EndpointSettings | None = None
 
     def load(self) -> Configuration:
         """
@@ -79,7 +86,8 @@ def daemon_service(reactor: Any, options: DaemonOptions) -> Daemon:
     return Daemon(reactor, options, options.load())
 
 
-@attrs.define(eq=False)
+# Its repr would be that of everything there is, and signal.getsignal makes one for each child that is spawned.
+@attrs.define(eq=False, repr=False)
 class Daemon(service.Service):
     """See the top of this module."""
 
@@ -94,7 +102,9 @@ class Daemon(service.Service):
     _transports: Transports = attrs.field(init=False)
     _relays: RelayFactory = attrs.field(init=False)
     _listener: Listener = attrs.field(init=False)
+    _site: Site | None = None
     _running: bool = False
+    _impatient: bool = False
     _log = Logger()
 
     # Starting.
@@ -112,16 +122,23 @@ class Daemon(service.Service):
 
     def _start(self) -> None:
         _raise_descriptor_limit()
+        return_large_blocks()
+        if self._options.http is not None:
+            # Before the socket, which relays take for a daemon that serves them.
+            self._site = open_site(
+                self._reactor, self._options.http, self._options.state_dir, self._attach_http, tools=self._tools
+            )
         self._relays = RelayFactory(self._reactor, self._attach, self._control)
         # The lock of the socket comes first: whoever has it may touch what other daemons left behind.
         self._listener = listen(self._reactor, self._options.socket, self._relays)
         try:
-            self._snapshots = SnapshotStore.open(self._options.state_dir)
+            self._snapshots = SnapshotStore.open(self._options.state_dir, time.time)
         except ConfigurationError as error:
             self._log.error("Nothing will be remembered: {error}", error=printable(str(error)))
             self._snapshots = SnapshotStore.in_memory()
         self._transports = Transports(self._reactor, self._options.state_dir, self._options.environment)
         self._transports.start()
+        self._transports.authorizers.serve(self._configuration.upstreams.values())
         for upstream in self._configuration.upstreams.values():
             self._upstreams[upstream.name] = self._serve(upstream)
         for warning in self._configuration.warnings:
@@ -149,6 +166,18 @@ class Daemon(service.Service):
         """
         upstream = self._find(hello.server)
         self.receive(transport, upstream, hello.cwd)
+
+    def _attach_http(self, server: str, transport: IClientTransport) -> None:
+        """
+        A client has come by HTTP.
+
+        @raise ConfigurationError: there is no such server.
+        """
+        self.receive(transport, self._find(server), "")
+
+    def _tools(self, server: str) -> Raw | None:
+        upstream = self._upstreams.get(server)
+        return None if upstream is None else upstream.tools()
 
     def _find(self, server: str) -> UpstreamService:
         found = self._upstreams.get(server)
@@ -186,7 +215,10 @@ class Daemon(service.Service):
             "stop": self._stop_soon,
         }
         if verb not in answers:
-            known = ", ".join(answers)
+            ordered = self._transports.authorizers.control(verb)
+            if ordered is not None:
+                return ordered.addCallback(_as_json)
+            known = ", ".join((*answers, "login", "logout"))
             return succeed(json.dumps({"error": f"there is no command {printable(verb)!r}; there are {known}"}))
         return succeed(json.dumps(answers[verb]()))
 
@@ -197,7 +229,11 @@ class Daemon(service.Service):
             "socket": self._options.socket,
             "sources": list(self._configuration.sources),
             "clients": len(self._receptions),
-            "upstreams": {name: upstream.status() for name, upstream in self._upstreams.items()},
+            "http": None if self._site is None else {"urls": list(self._site.urls), **self._site.counts()},
+            "upstreams": {
+                name: {**upstream.status(), "authorization": self._transports.authorizers.status(name)}
+                for name, upstream in self._upstreams.items()
+            },
         }
 
     def _stop_soon(self) -> Mapping[str, object]:
@@ -220,6 +256,7 @@ class Daemon(service.Service):
         changed = [name for name in after if name in before and after[name] != before[name]]
         removed = [name for name in before if name not in after]
         added = [name for name in after if name not in before]
+        self._transports.authorizers.serve(after.values())
         for name in changed + removed:
             self._replace(name, after.get(name))
         for name in added:
@@ -253,13 +290,18 @@ class Daemon(service.Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop_signalled)
         await self._listener.stop()
         self._relays.stopping()
+        if self._site is not None:
+            await self._site.stopping()
         await self._drain()
         stopping = [upstream.stop(Reason.STOPPING, _STOPPING) for upstream in self._upstreams.values()]
         for reception in self._receptions:
             reception.stop(_STOPPING)
+        if self._site is not None:
+            await self._site.stop()
         for transport in list(self._relays.transports):
             transport.disconnect().addErrback(self._failed_to_stop)
         await gatherResults(stopping)
@@ -267,14 +309,22 @@ class Daemon(service.Service):
         await self._transports.stop()
         self._snapshots.close()
 
+    def _stop_signalled(self, number: int, frame: FrameType | None) -> None:
+        # A supervisor may signal us, then our whole group; an impatient operator presses Ctrl-C again.
+        self._impatient = self._impatient or number == signal.SIGINT
+
     async def _drain(self) -> None:
         waited = 0.0
-        while waited < DRAIN and any(upstream.busy() for upstream in self._upstreams.values()):
+        while waited < DRAIN and not self._impatient and any(upstream.busy() for upstream in self._upstreams.values()):
             await task.deferLater(self._reactor, 0.05)
             waited += 0.05
 
     def _failed_to_stop(self, failure: Failure) -> None:
         self._log.failure("While stopping", failure)
+
+
+def _as_json(answer: Mapping[str, object]) -> str:
+    return json.dumps(answer)
 
 
 def _raise_descriptor_limit() -> None:

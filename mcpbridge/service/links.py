@@ -53,7 +53,7 @@ class Listener(Protocol):
         """There is room again."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Link:
     """
     See the top of this module.
@@ -98,14 +98,14 @@ class Link:
         """
         if self.bridge.policy.exclusive and not self._slow:
             self._slow.add(session)
-            for channel in self._channels.values():
+            for channel in list(self._channels.values()):
                 channel.transport.pause()
 
     def relieved(self, session: SessionId) -> None:
         """It has caught up."""
         if session in self._slow:
             self._slow.discard(session)
-            for channel in self._channels.values():
+            for channel in list(self._channels.values()):
                 channel.transport.resume()
 
     def stop(self, reason: Reason, text: str) -> Deferred[None]:
@@ -208,7 +208,7 @@ class Link:
 
 
 @implementer(IMessageLink)
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Channel:
     """One transport, and which conversation it carries."""
 
@@ -267,12 +267,12 @@ class _Channel:
 
     def congested(self) -> None:
         """See L{IMessageLink}."""
-        for listener in self._link._listeners.values():
+        for listener in list(self._link._listeners.values()):
             listener.hold()
 
     def relieved(self) -> None:
         """See L{IMessageLink}."""
-        for listener in self._link._listeners.values():
+        for listener in list(self._link._listeners.values()):
             listener.go_on()
 
     def _end(self, loss: Loss) -> None:

@@ -57,7 +57,7 @@ _HANDLE: Final = 16
 
 
 @implementer(IMessageLink, IHalfCloseableLink)
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Reception:
     """
     See the top of this module.
@@ -98,6 +98,7 @@ class Reception:
             session = self._session_era()
             try:
                 session.perform(session.peer.restore(memento))
+                self._remember()
             except ValueError as error:
                 self._log.warn("A client's state could not be restored: {error}", error=printable(str(error)))
         self._transport.connect(self).addErrback(self._cannot_connect)
@@ -272,7 +273,7 @@ class Reception:
         self.disconnected(Loss(Fate.FAILED, Reason.UPSTREAM_UNREACHABLE, "the client is gone"))
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Batch:
     """The answers of one array of requests, which go out as one array (JSON-RPC 2.0, section 6)."""
 

@@ -64,7 +64,7 @@ class Mouth:
     hold: Callable[[bool], None]
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Session:
     """
     See the top of this module.

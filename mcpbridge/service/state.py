@@ -24,6 +24,7 @@ MIGRATIONS = (
         server TEXT NOT NULL,
         profile TEXT NOT NULL,
         snapshot BLOB NOT NULL,
+        saved REAL NOT NULL,
         PRIMARY KEY (server, profile)
     ) WITHOUT ROWID
     """,

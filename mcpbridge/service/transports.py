@@ -15,8 +15,9 @@ from twisted.internet.defer import Deferred
 from mcpbridge.configuration import ChildUpstream, HTTPUpstream, Upstream
 from mcpbridge.core.bindings.http import HTTPLimits
 from mcpbridge.interfaces import IMessageTransport
-from mcpbridge.net.agent import http_client
+from mcpbridge.service.authorizers import Authorizers
 from mcpbridge.service.coredumps import forbid_core_dumps
+from mcpbridge.service.networks import network_for
 from mcpbridge.service.reaper import Reaper, become_subreaper
 from mcpbridge.upstream.child import ChildTransport
 from mcpbridge.upstream.childprocess import ChildLimits
@@ -33,6 +34,7 @@ class Transports:
     @ivar _state_dir: the folder that tells our processes from those of other daemons.
     @ivar _environment: what children inherit a little of.
     @ivar _kinds: by URL, which transport was found out to be spoken there.
+    @ivar authorizers: what lets us in to servers behind a URL.
     """
 
     _reactor: Any
@@ -42,8 +44,10 @@ class Transports:
     _kinds: dict[str, TransportKind] = attrs.Factory(dict)
     _lineage: Lineage = attrs.field(init=False)
     _reaper: Reaper = attrs.field(init=False)
+    authorizers: Authorizers = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.authorizers = Authorizers(self._reactor, self._state_dir, self._environment)
         self._lineage = Lineage(self._state_dir)
         self._reaper = Reaper(self._reactor, self._lineage)
 
@@ -53,10 +57,15 @@ class Transports:
         become_subreaper()
         self._reaper.startService()
         self._reaper.sweep()
+        self.authorizers.start()
 
     def stop(self) -> Deferred[int]:
         """End whatever is left. Call it when all transports are disconnected."""
-        return self._reaper.stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> int:
+        await self.authorizers.stop()
+        return await self._reaper.stopService()
 
     def make(self, upstream: Upstream, cwd: str) -> IMessageTransport:
         """
@@ -85,7 +94,9 @@ class Transports:
         return http_transport(
             self._kinds.get(upstream.url, kind) if kind == "auto" else kind,
             self._reactor,
-            http_client(self._reactor),
+            network_for(upstream, self._environment).client(
+                self._reactor, decorate=self.authorizers.decorate(upstream)
+            ),
             upstream.url,
             upstream.headers,
             limits=HTTPLimits(max_message=upstream.settings.max_message),

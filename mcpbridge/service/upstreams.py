@@ -36,7 +36,7 @@ from mcpbridge.version import VERSION
 MAX_IDLE: Final = 32
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Lease:
     """A link of the pool."""
 
@@ -46,7 +46,7 @@ class _Lease:
     expiry: IDelayedCall | None = None
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class UpstreamService:
     """
     See the top of this module.
@@ -61,15 +61,27 @@ class UpstreamService:
     _snapshots: SnapshotStore
     _exchanges: Iterator[ExchangeId]
     _entropy: Callable[[], float]
-    _verdict: Verdict = attrs.Factory(Verdict)
+    _verdict: Verdict = attrs.field(init=False)
     _leases: dict[Link, _Lease] = attrs.Factory(dict)
     _stopping: set[Deferred[None]] = attrs.Factory(set)
     _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        era = self.configured.settings.era
+        self._verdict = Verdict(era, era is not None)
 
     @property
     def name(self) -> str:
         """What the user calls it."""
         return self.configured.name
+
+    def tools(self) -> Raw | None:
+        """The C{tools/list} result, as far as it is known now; the same object for as long as it is the same list."""
+        for lease in self._leases.values():
+            snapshot = lease.link.bridge.snapshot()
+            if snapshot is not None and "tools/list" in snapshot.lists:
+                return snapshot.lists["tools/list"]
+        return None
 
     def acquire(self, opened: Opened, cwd: str) -> Link:
         """
@@ -161,12 +173,14 @@ class UpstreamService:
         snapshot = self._snapshots.load(*known_as) if settings.snapshot else None
         if snapshot is not None:
             bridge.remember(snapshot)
+            if not self._verdict.fixed:
+                self._verdict.era = self._verdict.era or snapshot.era
 
         def make_transport() -> IMessageTransport:
             return self._make_transport(self.configured, place)
 
         def save(snapshot: Snapshot) -> None:
-            self._snapshots.save(*known_as, snapshot)
+            self._snapshots.save(*known_as, attrs.evolve(snapshot, era=self._verdict.era))
 
         lease = _Lease(Link(bridge, self._clock, make_transport, save), key)
         self._leases[lease.link] = lease

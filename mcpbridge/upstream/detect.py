@@ -4,6 +4,9 @@ Which HTTP transport a server speaks, and the one that finds out.
 The way is that of the specification (2025-03-26, "Backwards Compatibility"): POST C{initialize}, and if that is
 refused with 400, 404 or 405, GET the same URL and wait for an C{endpoint} event. What was refused has not run, so
 the very same C{initialize} goes out again.
+
+C{server/discover} may come before, and its answer settles the question too; its refusal does not, since servers of all
+eras but one refuse it.
 """
 
 from __future__ import annotations
@@ -71,14 +74,18 @@ def http_transport(
         )
     # The fragment is not sent (RFC 9110, 4.2.5).
     url = url.partition("#")[0]
-    if kind == "sse":
+
+    def make_streamable() -> StreamableHTTPTransport:
+        return StreamableHTTPTransport(clock, client, url, headers, limits=limits, random=random, name=name)
+
+    def make_sse() -> HTTPSSETransport:
         return HTTPSSETransport(clock, client, url, headers, limits=limits, name=name)
-    streamable = StreamableHTTPTransport(clock, client, url, headers, limits=limits, random=random, name=name)
+
+    if kind == "sse":
+        return make_sse()
     if kind == "streamable-http":
-        return streamable
-    return DetectingTransport(
-        clock, name, streamable, lambda: HTTPSSETransport(clock, client, url, headers, limits=limits, name=name), found
-    )
+        return make_streamable()
+    return DetectingTransport(clock, name, make_streamable, make_sse, found)
 
 
 @implementer(IMessageTransport, IMessageLink)
@@ -94,17 +101,19 @@ class DetectingTransport:
         self,
         clock: IReactorTime,
         name: str,
-        streamable: StreamableHTTPTransport,
+        make_streamable: Callable[[], StreamableHTTPTransport],
         make_sse: Callable[[], HTTPSSETransport],
         found: Found | None,
     ) -> None:
         self._teller = Teller(clock, name)
         self._name = name
-        self._streamable = streamable
+        self._make_streamable = make_streamable
         self._make_sse = make_sse
         self._found = found
-        self._inner: StreamableHTTPTransport | HTTPSSETransport = streamable
+        self._streamable = make_streamable()
+        self._inner: StreamableHTTPTransport | HTTPSSETransport = self._streamable
         self._initialize: Request | None = None
+        self._discover: RequestId | None = None
         self._switching: Deferred[None] | None = None
         self._held: deque[Message] = deque()
         self._paused = False
@@ -118,6 +127,8 @@ class DetectingTransport:
         """See L{IMessageTransport.send}."""
         if isinstance(message, Request) and message.method == "initialize":
             self._initialize = message
+        if isinstance(message, Request) and message.method == "server/discover":
+            self._discover = message.id
         if self._switching is None:
             self._inner.send(message, within)
         elif len(self._held) < _MAX_HELD:
@@ -130,6 +141,8 @@ class DetectingTransport:
         """See L{IMessageTransport.abandon}."""
         if self._initialize is not None and self._initialize.id == request_id:
             self._initialize = None
+        if self._discover == request_id:
+            self._discover = None
         for message in [held for held in self._held if isinstance(held, Request) and held.id == request_id]:
             self._held.remove(message)
         self._inner.abandon(request_id)
@@ -159,6 +172,10 @@ class DetectingTransport:
             self._initialize = None
             if isinstance(message, Result):
                 self._found_out()
+        if self._discover is not None and isinstance(message, Result | Error) and message.id == self._discover:
+            self._discover = None
+            if isinstance(message, Result):
+                self._found_out()
         self._teller.deliver(message, within)
 
     def received_batch(self, messages: Sequence[Message | InvalidMessage]) -> None:
@@ -171,6 +188,8 @@ class DetectingTransport:
 
     def request_lost(self, request_id: RequestId, loss: Loss) -> None:
         """See L{IMessageLink.request_lost}. A refused C{initialize} is where the other transport is tried."""
+        if self._discover == request_id:
+            self._discover = None
         initialize = self._initialize
         if initialize is not None and initialize.id == request_id:
             if self._inner is self._streamable and self._streamable.not_spoken:
@@ -193,6 +212,10 @@ class DetectingTransport:
         self._teller.tell(lambda link: link.relieved())
 
     async def _switch(self, initialize: Request, refused: Loss) -> None:
+        discover, self._discover = self._discover, None
+        if discover is not None:
+            # It has never been answered, and cannot be any more.
+            self._teller.lost(discover, refused)
         await self._streamable.disconnect()
         sse = self._inner = self._make_sse()
         if self._paused:
@@ -213,6 +236,11 @@ class DetectingTransport:
         text = f"Streamable HTTP: {refused.text}; HTTP+SSE: {also.text}"
         lost = [initialize, *(message for message in self._held if isinstance(message, Request))]
         self._held.clear()
+        # Nobody found anything out, and whoever asks in another way is to be heard.
+        self._inner = self._streamable = self._make_streamable()
+        self._inner.connect(self)
+        if self._paused:
+            self._inner.pause()
         for request in lost:
             self.request_lost(request.id, attrs.evolve(also, text=text))
 

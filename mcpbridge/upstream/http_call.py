@@ -19,7 +19,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 from zope.interface import implementer
 
-from mcpbridge.core.bindings.dialogue import Delivery, Dialogue, Finish, ReadBody, ReadEvents, Send, Step
+from mcpbridge.core.bindings.dialogue import Delivery, Dialogue, Finish, Hold, ReadBody, ReadEvents, Send, Step
 from mcpbridge.core.bindings.http import HeaderFields, HTTPRequest, MediaType, ResponseHead
 from mcpbridge.core.errors import Fate, Loss, Reason
 from mcpbridge.net.agent import HTTPClient, PreparedURL
@@ -31,8 +31,11 @@ from txsse import Event, EventParser, EventReceiver, IEventReceiver, discard
 #: What is read of a body that nobody wants, so that its connection can be used again: bytes, and seconds.
 _DRAIN_LIMIT, _DRAIN_DEADLINE = 64 * 1024, 5.0
 
-#: A session has one URL and two sets of headers; redirects and resumptions add a few. More is not worth keeping.
-_MAX_PREPARED = 16
+#: A session has one URL; redirects add a few. More are not worth keeping.
+_MAX_URLS = 16
+
+#: A session has two sets of headers, and resumptions add a few; without one, every tool has its own.
+_MAX_HEADERS = 64
 
 
 _P = ParamSpec("_P")
@@ -53,6 +56,9 @@ class CallOwner(Shape):
 
     def written(self, call: Call) -> None:
         """The request has been written to its connection."""
+
+    def held(self, call: Call) -> None:
+        """Its dialogue holds: the owner is to find out what it asks for, and to let the call proceed."""
 
     def settled(self, call: Call) -> None:
         """The counterpart has done its part; more may come all the same. At most once."""
@@ -79,16 +85,18 @@ class Wire:
         """Make a request."""
         url = self._urls.get(request.url)
         if url is None:
-            if len(self._urls) >= _MAX_PREPARED:
+            if len(self._urls) >= _MAX_URLS:
                 self._urls.clear()
             url = self._urls[request.url] = PreparedURL.prepare(request.url)
         headers = self._headers.get(request.headers)
         if headers is None:
-            if len(self._headers) >= _MAX_PREPARED:
+            if len(self._headers) >= _MAX_HEADERS:
                 self._headers.clear()
             headers = self._headers[request.headers] = Headers()
-            for name, value in request.headers:
-                headers.addRawHeader(name, value)
+            _add(headers, request.headers)
+        if request.more:
+            headers = headers.copy()
+            _add(headers, request.more)
         return self.client.perform(request.method, url, headers, body, self.clock)
 
 
@@ -130,6 +138,11 @@ class Call:
         else:
             self._waiting.append(waiting)
         return waiting
+
+    def proceed(self) -> None:
+        """What the dialogue held for is known, as far as it can be."""
+        if not self.over:
+            self._next(self.dialogue.proceed)
 
     def close(self) -> None:
         """Give up: close the connection, tell nobody. Safe at any time."""
@@ -182,6 +195,9 @@ class Call:
             case Send():
                 self._drop_response()
                 self._timer = self._wire.clock.callLater(step.after, self._send, step)
+            case Hold():
+                self._drop_response()
+                self._owner.held(self)
             case ReadBody():
                 reader = BodyReader(step.limit, self._body_read, self._wire.clock, step.deadline)
                 self._read(reader)
@@ -283,6 +299,11 @@ class Call:
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             each.callback(None)
+
+
+def _add(headers: Headers, fields: HeaderFields) -> None:
+    for name, value in fields:
+        headers.addRawHeader(name, value)
 
 
 def _head_of(response: IResponse) -> ResponseHead:

@@ -12,7 +12,7 @@ from twisted.web._newclient import ParseError, RequestNotSent  # Not exported, a
 from twisted.web.client import RequestGenerationFailed, RequestTransmissionFailed
 
 from mcpbridge.core.bindings.http import excerpt
-from mcpbridge.core.errors import Fate, Loss, Reason
+from mcpbridge.core.errors import Fate, Loss, Reason, UpstreamUnavailable
 from mcpbridge.net.failures import BodyTimeout, BodyTooLarge, CodingRefused, HeadRefused, NotConnected
 from txsse import EventTooLarge, IdleTimeout
 
@@ -31,6 +31,9 @@ def loss_of(failure: Failure) -> Loss:
     """
     causes = list(_causes(failure))
     for cause in causes:
+        if isinstance(cause, UpstreamUnavailable):
+            # Who stands between us and the connection knows best what became of the request.
+            return cause.loss
         if isinstance(cause, NotConnected):
             return Loss(Fate.NEVER_SENT, Reason.UPSTREAM_UNREACHABLE, excerpt(str(cause)))
         if isinstance(cause, _REFUSED):

@@ -6,7 +6,8 @@ HTTP keeps no order between requests on different connections. So that nothing s
  - a notification waits until every request sent before it is written, and for the notification before it to be
  accepted;
  - requests wait until C{notifications/initialized} is accepted;
- - answers to the counterpart's requests wait for nothing, or calls that wait for them would hold their places for ever.
+ - answers to the counterpart's requests wait for nothing, or calls that wait for them would hold their places for ever;
+ - subscriptions wait for nothing and hold up nothing, since their streams stay open.
 
 Every one of these waits has an end.
 """
@@ -21,6 +22,7 @@ from msgspec import Raw
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from mcpbridge.core.bindings.http import HTTPLimits
+from mcpbridge.core.bindings.modern_http import is_standing
 from mcpbridge.core.errors import Fate, Loss, Reason
 from mcpbridge.core.jsonrpc import Error, Message, Notification, Request, RequestId, Result
 from mcpbridge.upstream.http_call import Call
@@ -68,6 +70,7 @@ class Outbox:
     _size: int = attrs.field(init=False, default=0)
     _requesting: set[Call] = attrs.field(init=False, factory=set)
     _answering: set[Call] = attrs.field(init=False, factory=set)
+    _standing: set[Call] = attrs.field(init=False, factory=set)
     _unwritten: set[Call] = attrs.field(init=False, factory=set)
     _notice: Call | None = attrs.field(init=False, default=None)
     _patience: IDelayedCall | None = attrs.field(init=False, default=None)
@@ -78,7 +81,9 @@ class Outbox:
     def send(self, message: Message) -> None:
         """Send in its turn."""
         if isinstance(message, Request):
-            if self._may_request and not self._requests:
+            if is_standing(message):
+                self._start_standing(message)
+            elif self._may_request and not self._requests:
                 self._start_request(message)
             else:
                 self._wait(self._requests, message)
@@ -110,6 +115,7 @@ class Outbox:
         """A call needs its place no more. Unknown ones are ignored."""
         self._requesting.discard(call)
         self._answering.discard(call)
+        self._standing.discard(call)
         self._unwritten.discard(call)
         if call is self._notice:
             self._notice_over()
@@ -141,6 +147,18 @@ class Outbox:
         if call.over or call.settled:
             return
         self._requesting.add(call)
+        if not call.written:
+            self._unwritten.add(call)
+
+    def _start_standing(self, message: Message) -> None:
+        if len(self._standing) >= self._limits.max_posts:
+            text = f"too many subscriptions are open at the server ({len(self._standing)})"
+            self._owner.overloaded(message, Loss(Fate.NEVER_SENT, Reason.OVERLOADED, text))
+            return
+        call = self._owner.start(message)
+        if call.over or call.settled:
+            return
+        self._standing.add(call)
         if not call.written:
             self._unwritten.add(call)
 

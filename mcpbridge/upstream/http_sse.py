@@ -193,6 +193,9 @@ class HTTPSSETransport:
         """A call's request has been written."""
         self._outbox.written(call)
 
+    def held(self, call: Call) -> None:
+        """See L{CallOwner}. There is nothing to hold for here."""
+
     def settled(self, call: Call) -> None:
         """The endpoint is known."""
         if call is self._events:

@@ -1,8 +1,8 @@
 """
-Streamable HTTP of the session era toward a server.
+Streamable HTTP toward a server, in both eras.
 
-The rules are in L{mcpbridge.core.bindings.streamable_http}; here are the requests, the streams and the table of what
-is under way.
+The rules are in L{mcpbridge.core.bindings.streamable_http} and L{mcpbridge.core.bindings.modern_http}; here are the
+requests, the streams and the table of what is under way.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from zope.interface import implementer
 
 from mcpbridge.core.bindings.dialogue import Delivery, Dialogue, Noise
 from mcpbridge.core.bindings.http import HTTPLimits
+from mcpbridge.core.bindings.modern_http import ModernHTTP, cancelled_by
+from mcpbridge.core.bindings.modern_notice import ModernNoticeDialogue
+from mcpbridge.core.bindings.modern_request import ModernRequestDialogue
 from mcpbridge.core.bindings.streamable_http import StreamableHTTP
 from mcpbridge.core.bindings.streamable_notice import FarewellDialogue, NoticeDialogue
 from mcpbridge.core.bindings.streamable_request import RequestDialogue
@@ -28,7 +31,11 @@ from mcpbridge.interfaces import IMessageLink, IMessageTransport
 from mcpbridge.net.agent import HTTPClient
 from mcpbridge.upstream.http_call import Call, Wire
 from mcpbridge.upstream.http_outbox import Outbox
+from mcpbridge.upstream.http_survey import Survey
 from mcpbridge.upstream.http_teller import Teller
+
+_REQUESTS = (RequestDialogue, ModernRequestDialogue)
+_NOTICES = (NoticeDialogue, ModernNoticeDialogue)
 
 #: Seconds that notifications under way have to be accepted when all ends.
 _LAST_WORDS = 1.0
@@ -40,7 +47,8 @@ _CLOSED = 5.0
 @implementer(IMessageTransport)
 class StreamableHTTPTransport:
     """
-    One session with one server.
+    One conversation with one server: a session, or requests that stand for themselves. Which a message belongs to is
+    seen on it, so that a server can be asked what it speaks.
     """
 
     _log = Logger()
@@ -64,11 +72,13 @@ class StreamableHTTPTransport:
         @raise ConfigurationError: a header cannot be sent.
         """
         self._session = StreamableHTTP.make(url, headers, limits, random)
+        self._modern = ModernHTTP(self._session)
         self._clock = clock
         self._limits = limits
         self._wire = Wire(client, clock)
         self._outbox = Outbox(self, clock, limits)
         self._teller = Teller(clock, name)
+        self._survey = Survey(self._wire, clock, self._modern, self._noticed)
         self._name = name
         self._calls: set[Call] = set()
         self._open: dict[RequestId, Call] = {}
@@ -89,28 +99,44 @@ class StreamableHTTPTransport:
 
     def send(self, message: Message, within: RequestId | None = None) -> None:
         """POST a message, in its turn."""
-        if not self._closing:
+        if not self._closing and not self._is_said_by_closing(message):
             with self._teller.held():
                 self._outbox.send(message)
 
+    def _is_said_by_closing(self, message: Message) -> bool:
+        """Whether this is a word that the stateless era has no use for over HTTP: there, closing a stream cancels."""
+        cancelled = cancelled_by(message)
+        if cancelled is None:
+            return False
+        call = self._open.get(cancelled)
+        if call is None:
+            return self._modern.version is not None
+        return isinstance(call.dialogue, ModernRequestDialogue)
+
     def abandon(self, request_id: RequestId) -> None:
-        """Close the stream of this request. That cancels nothing (2025-03-26, Sending Messages to the Server, 5)."""
+        """
+        Close the stream of this request. That cancels it in the stateless era, and in the others does not (2025-03-26,
+        Sending Messages to the Server, 5).
+        """
         self._outbox.withdraw(request_id)
         call = self._open.pop(request_id, None)
         if call is not None:
             self._calls.discard(call)
+            self._survey.forget(call)
             call.close()
             self._outbox.done(call)
 
     def pause(self) -> None:
         """Leave every body unread."""
         self._wire.paused = True
+        self._survey.pause()
         for call in list(self._calls):
             call.pause()
 
     def resume(self) -> None:
         """Read on."""
         self._wire.paused = False
+        self._survey.resume()
         for call in list(self._calls):
             # Whoever is told something may pause again.
             if not self._wire.paused:
@@ -130,7 +156,8 @@ class StreamableHTTPTransport:
     async def _disconnect(self) -> None:
         self._teller.link = None
         self._outbox.close()
-        for call in [call for call in self._calls if not isinstance(call.dialogue, NoticeDialogue)]:
+        self._survey.close()
+        for call in [call for call in self._calls if not isinstance(call.dialogue, _NOTICES)]:
             self._calls.discard(call)
             call.close()
         last_words = DeferredList([call.when_over() for call in self._calls])
@@ -154,11 +181,18 @@ class StreamableHTTPTransport:
 
     def start(self, message: Message) -> Call:
         """The outbox lets this go."""
+        spoken = self._modern.spoken(message)
+        dialogue: Dialogue
         if isinstance(message, Request):
-            call = self._call(RequestDialogue(self._session, message))
-            self._open[message.id] = call
-        else:
+            if spoken is None:
+                dialogue = RequestDialogue(self._session, message)
+            else:
+                dialogue = ModernRequestDialogue(self._modern, message, spoken)
+            call = self._open[message.id] = self._call(dialogue)
+        elif spoken is None:
             call = self._call(NoticeDialogue(self._session, message))
+        else:
+            call = self._call(ModernNoticeDialogue(self._modern, message, spoken))
         call.start()
         return call
 
@@ -195,13 +229,21 @@ class StreamableHTTPTransport:
     def _note_answer(self, call: Call, request_id: RequestId) -> None:
         """An answer may come on any stream; the request's own has then nothing to add."""
         asked = self._open.get(request_id)
-        if asked is not None and asked is not call and isinstance(asked.dialogue, RequestDialogue):
+        if asked is not None and asked is not call and isinstance(asked.dialogue, _REQUESTS):
             asked.dialogue.answered_elsewhere()
             asked.look_settled()
 
     def written(self, call: Call) -> None:
         """A call's request has been written."""
         self._outbox.written(call)
+
+    def held(self, call: Call) -> None:
+        """A call waits for what the tools of the server want said in headers."""
+        assert isinstance(call.dialogue, ModernRequestDialogue)
+        self._survey.wait(call, call.dialogue.spoken)
+
+    def _noticed(self, noise: Noise) -> None:
+        self._teller.deliver(noise, None)
 
     def settled(self, call: Call) -> None:
         """A call was answered, but its stream is still open."""

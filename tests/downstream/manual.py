@@ -9,7 +9,6 @@ import select
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 from twisted.internet.main import CONNECTION_DONE
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -18,10 +17,11 @@ from zope.interface import implementer
 from mcpbridge.core.errors import Loss
 from mcpbridge.core.jsonrpc import InvalidMessage, Message, RequestId
 from mcpbridge.downstream.half_close import IHalfCloseableLink
+from mcpbridge.downstream.outlet import IReactor
 from mcpbridge.ledger.memory import SIZE
 
 
-@implementer(IReactorFDSet, IReactorTime)
+@implementer(IReactor)
 class ManualReactor(Clock):
     """Watches nothing until L{turn}ed."""
 
@@ -31,38 +31,38 @@ class ManualReactor(Clock):
         self.writers: list[Any] = []
 
     def addReader(self, reader: Any) -> None:
-        """See L{IReactorFDSet}."""
+        """See L{twisted.internet.interfaces.IReactorFDSet}."""
         if reader not in self.readers:
             self.readers.append(reader)
 
     def addWriter(self, writer: Any) -> None:
-        """See L{IReactorFDSet}."""
+        """See L{twisted.internet.interfaces.IReactorFDSet}."""
         if writer not in self.writers:
             self.writers.append(writer)
 
     def removeReader(self, reader: Any) -> None:
-        """See L{IReactorFDSet}."""
+        """See L{twisted.internet.interfaces.IReactorFDSet}."""
         if reader in self.readers:
             self.readers.remove(reader)
 
     def removeWriter(self, writer: Any) -> None:
-        """See L{IReactorFDSet}."""
+        """See L{twisted.internet.interfaces.IReactorFDSet}."""
         if writer in self.writers:
             self.writers.remove(writer)
 
     def removeAll(self) -> list[Any]:
-        """See L{IReactorFDSet}."""
+        """See L{twisted.internet.interfaces.IReactorFDSet}."""
         found = self.getReaders() + self.getWriters()
         self.readers.clear()
         self.writers.clear()
         return found
 
     def getReaders(self) -> list[Any]:
-        """See L{IReactorFDSet}."""
+        """See L{twisted.internet.interfaces.IReactorFDSet}."""
         return list(self.readers)
 
     def getWriters(self) -> list[Any]:
-        """See L{IReactorFDSet}."""
+        """See L{twisted.internet.interfaces.IReactorFDSet}."""
         return list(self.writers)
 
     def turn(self) -> bool:

@@ -11,8 +11,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mcpbridge.core.errors import LimitExceeded
-from mcpbridge.core.jsonrpc import Error, ErrorObject, Request, Result, value
+from mcpbridge.core.errors import ErrorObject, LimitExceeded
+from mcpbridge.core.jsonrpc import Error, Request, Result, value
 from mcpbridge.downstream.handover import Handover
 from mcpbridge.downstream.pipes import PipeTransport
 from mcpbridge.ledger.memory import INBOX_AT, LONG_IDS_AT, SLOT, SLOTS_AT
@@ -159,7 +159,11 @@ class KilledTests(SynchronousTestCase):
             answers = said + self.take_over(snapshots.restore(snapshot), rest)
             found = _answered(answers)
             # What is never answered is so by the daemon that it is left to, but once.
-            if found.count(3) > 1 or sorted(map(str, ids)) != sorted(map(str, {3, *found})) or len(set(found)) < len(found):
+            if (
+                found.count(3) > 1
+                or sorted(map(str, ids)) != sorted(map(str, {3, *found}))
+                or len(set(found)) < len(found)
+            ):
                 wrong.append(answers)
         self.assertEqual([], wrong[:1])
         self.assertGreater(len(states), 100)
@@ -191,6 +195,5 @@ def _answered(said: bytes) -> list[Any]:
             message = json.loads(line)
         except ValueError:
             continue
-        for answer in message if isinstance(message, list) else [message]:
-            found.append(answer["id"])
+        found += [answer["id"] for answer in (message if isinstance(message, list) else [message])]
     return found

@@ -112,7 +112,8 @@ class Parity(SynchronousTestCase):
                 configured = {"type": self.kind, "url": url}
             daemon = stack.enter_context(Daemon({NAME: configured}))
             bridge = {"kind": "stdio", "command": daemon.relay(NAME), "env": daemon.environment, "cwd": daemon.folder}
-            return self._session({"direct": direct, "bridge": bridge, "auto": {**bridge, "mode": "auto"}})
+            ways = {"direct": direct, "bridge": bridge}
+            return self._session({**ways, **{f"auto {name}": {**way, "mode": "auto"} for name, way in ways.items()}})
 
     def _session(self, ways: dict[str, Any]) -> dict[str, Any]:
         done = subprocess.run(

@@ -56,7 +56,9 @@ class Client:
 
     def ask(self, request_id: Any, method: str, **params: Any) -> None:
         """A request."""
-        self.write(json.dumps({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}).encode() + b"\n")
+        self.write(
+            json.dumps({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}).encode() + b"\n"
+        )
 
     def hear_line(self, deadline: float = DEADLINE) -> bytes:
         """The next line with its newline; empty at the end."""
@@ -76,6 +78,10 @@ class Client:
     def hear(self, deadline: float = DEADLINE) -> Any:
         """The next message."""
         return json.loads(self.hear_line(deadline))
+
+    def await_bytes(self) -> None:
+        """Wait until something is said, and leave it there."""
+        until(lambda: not self.silent(0), "something is said")
 
     def silent(self, seconds: float = 0.3) -> bool:
         """Whether nothing more is said."""

@@ -37,6 +37,9 @@ def plain(thing: Any) -> Any:
 def steady(thing: Any) -> Any:
     """The same with what differs from run to run made equal: session ids, times of the day."""
     if isinstance(thing, dict):
+        thing = {key: value for key, value in thing.items() if not key.startswith("io.modelcontextprotocol/")}
+        if thing.get("_meta") == {} or list(thing.get("_meta") or ()) == ["io.modelcontextprotocol/serverInfo"]:
+            del thing["_meta"]  # the modern era stamps the server's name on every result
         if isinstance(blob := thing.get("blob"), str):
             thing = {**thing, "blob": base64.b64decode(blob).decode("latin-1")}
         return {key: steady(value) for key, value in thing.items()}
@@ -95,7 +98,9 @@ class Peer:
     async def raw(self, method: str, params: dict[str, Any] | None = None) -> Any:
         """Send any request: its whole result, unjudged."""
         # The public way holds the results of the methods it knows against models that are not those of tasks.
-        return await self.client.session._dispatcher.send_raw_request(method, params)
+        session, data, options = self.client.session, {"method": method, "params": params}, {}
+        session._stamp(data, options)  # what each request carries in the modern era
+        return await session._dispatcher.send_raw_request(method, data["params"], options)
 
     async def until(self, happened: Callable[[], Any]) -> Any:
         """Wait for something to become true: what it then is."""

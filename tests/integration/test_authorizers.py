@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from twisted.internet import reactor as global_reactor
+from twisted.internet import reactor as global_reactor  # noqa: TID251 - a test of the real thing
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
@@ -33,9 +33,9 @@ _CALL = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "
 class LetInTests(TestCase):
     """One upstream, one authorization server, and us."""
 
-    timeout = 60
+    timeout = 10
 
-    async def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
         self.folder = self.mktemp()
         self.skew = 0.0
         self.model = Model(now=self.now)
@@ -43,7 +43,7 @@ class LetInTests(TestCase):
         self.clients: list[HTTPClient] = []
         self.authorizers = self.begin()
 
-    async def tearDown(self) -> None:
+    async def tearDown(self) -> None:  # type: ignore[override]  # as above
         for client in self.clients:
             await client.close()
         await self.authorizers.stop()
@@ -205,6 +205,25 @@ class LetInTests(TestCase):
             await other.stop()
 
         self.assertEqual((4, 0), (_count(self.model, "refresh_token"), self.model.seen["reuse"]))
+
+    async def test_two_daemons_at_once(self) -> None:
+        """Fifty calls each through two daemons on one store, across an expiry: one refresh."""
+        first = self.client()
+        await self.log_in(first)
+        other = self.begin()
+        try:
+            second = self.client(authorizers=other)
+            await gatherResults([Deferred.fromCoroutine(self.call(client)) for client in (first, second)])
+            self.skew = 4000.0
+
+            answers = await gatherResults(
+                [Deferred.fromCoroutine(self.call(client)) for _ in range(50) for client in (first, second)]
+            )
+        finally:
+            await other.stop()
+
+        self.assertEqual(100, sum(str(answer).startswith("call") for answer in answers))
+        self.assertEqual((1, 0), (_count(self.model, "refresh_token"), self.model.seen["reuse"]))
 
     async def test_network_trouble(self) -> None:
         """A token endpoint that is away, or broken, costs nothing but time."""

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import stat
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -20,8 +21,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration import processes
 from tests.integration.daemon import Daemon, child, plain_environment
-from tests.integration.packages import package
-from tests.integration.parity import NAME, Parity, every_feature, free_port, serving
+from tests.integration.packages import ROOT, package
+from tests.integration.parity import NAME, TRAVEL_DEADLINE, Parity, every_feature, free_port, serving
+from tests.integration.sdk_scenarios import TABLES
 
 MiB = 1024 * 1024
 
@@ -34,8 +36,44 @@ def endpoint(port: int, **more: str) -> dict[str, str]:
     return {"MCPBRIDGE_HTTP": f"127.0.0.1:{port}", **more}
 
 
+#: Scenarios in the words of the session era: methods that the other one has not, requests without its C{_meta}, and
+#: changes that nobody has subscribed to.
+OF_SESSIONS = frozenset(
+    (
+        "elicitation_url_required",
+        "growth",
+        "initialize",
+        "logging",
+        "logging_level",
+        "own_method",
+        "own_method_wrong",
+        "ping",
+        "roots_changed",
+        "session_resource",
+        "subscription",
+        "task",
+        "unknown_method",
+        "unknown_notification",
+    )
+)
+
+
+def neutral(found: Any) -> Any:
+    """An outcome without what the stateless era puts around every result."""
+    if isinstance(found, list):
+        return [neutral(each) for each in found]
+    if not isinstance(found, dict):
+        return found
+    kept = {name: neutral(each) for name, each in found.items() if name not in ("resultType", "ttlMs", "cacheScope")}
+    if isinstance(kept.get("_meta"), dict):
+        kept["_meta"] = {name: each for name, each in kept["_meta"].items() if not name.startswith("io.model")}
+        if not kept["_meta"]:
+            del kept["_meta"]
+    return kept
+
+
 class _ThroughEndpoint(Parity):
-    """The same features, by HTTP on both sides of the daemon."""
+    """The same features, by HTTP on both sides of the daemon: as a client of either era has them."""
 
     kind = "http"
 
@@ -48,8 +86,41 @@ class _ThroughEndpoint(Parity):
             configured = {"type": "http", "url": url}
             stack.enter_context(Daemon({NAME: configured}, environment=endpoint(local, MCPBRIDGE_HTTP_AUTH="none")))
             bridge = {"kind": "http", "url": f"http://127.0.0.1:{local}/mcp/{NAME}"}
-            direct = {"kind": "http", "url": url}
-            return self._session({"direct": direct, "bridge": bridge, "auto": {**bridge, "mode": "auto"}})
+            everything = list(TABLES[self.table])
+            return {
+                **self._journey({"direct": {"kind": "http", "url": url}, "bridge": bridge}, everything),
+                **self._journey(
+                    {"auto": {**bridge, "mode": "auto"}}, [name for name in everything if name not in OF_SESSIONS]
+                ),
+            }
+
+    def _journey(self, ways: dict[str, Any], only: list[str]) -> dict[str, Any]:
+        request = json.dumps({"table": self.table, "ways": ways, "only": only})
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.integration.sdk_session", request],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": ROOT},
+            capture_output=True,
+            text=True,
+            timeout=TRAVEL_DEADLINE,
+            stdin=subprocess.DEVNULL,
+        )
+        if done.returncode != 0:
+            raise AssertionError(f"the SDK's process failed:\n{done.stderr[-4000:]}")
+        seen: dict[str, Any] = json.loads(done.stdout)
+        return seen
+
+    def check(self, scenario: str) -> None:
+        """The outcome through the bridge is the direct one, in both eras, and there was one."""
+        seen = self.results()
+        direct = seen["direct"][scenario]
+        self.assertNotIn("no end in sight", str(direct), "it does not work directly either")
+
+        bridge, auto = (seen[way].get(scenario, seen[way].get("connection")) for way in ("bridge", "auto"))
+
+        self.assertEqual(direct, bridge)
+        if scenario not in OF_SESSIONS:
+            self.assertEqual(neutral(direct), neutral(auto))
 
 
 @every_feature
@@ -390,3 +461,50 @@ class SessionTests(_EndpointTestCase):
         # twistd ends by the signal that it was sent.
         self.assertEqual((-signal.SIGTERM, 32), (status, len(again)))
         self.assertLess(took, 8.0)
+
+
+class StatelessTests(_EndpointTestCase):
+    """The stateless era over real sockets."""
+
+    def modern(
+        self, method: str, params: dict[str, object] | None = None, **fields: str
+    ) -> tuple[bytes, dict[str, str]]:
+        meta = {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }
+        message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**(params or {}), "_meta": meta}}
+        return json.dumps(message).encode(), {"MCP_Protocol_Version": "2026-07-28", "Mcp_Method": method, **fields}
+
+    def test_calls(self) -> None:
+        """Requests need no session, and each error has its status."""
+        with self.daemon():
+            found, fields = self.modern("server/discover")
+            discovered = self.ask(found, **fields)
+            found, fields = self.modern("tools/call", {"name": "echo", "arguments": {"text": "hi"}}, Mcp_Name="echo")
+            called = self.ask(found, **fields)
+            found, fields = self.modern("ping")
+            removed = self.ask(found, **fields)
+            found, fields = self.modern("tools/list")
+            mismatched = self.ask(found, **{**fields, "Mcp_Method": "tools/call"})
+
+        self.assertIn("2026-07-28", json.loads(discovered[2])["result"]["supportedVersions"])
+        self.assertEqual("hi", json.loads(called[2])["result"]["content"][0]["text"])
+        self.assertEqual([200, 200, 404, 400], [each[0] for each in (discovered, called, removed, mismatched)])
+        self.assertNotIn("mcp-session-id", discovered[1])
+
+    def test_closed(self) -> None:
+        """Closing the response cancels the request, and the daemon is done with it."""
+        with self.daemon() as daemon:
+            found, fields = self.modern("tools/call", {"name": "silence", "arguments": {}}, Mcp_Name="silence")
+            wire = self.wire()
+            wire.send("POST", f"/mcp/{NAME}", found, **fields)
+            processes.wait_until(lambda: open_requests(daemon) == 1, DEADLINE, "the request is open")
+            wire.socket.close()
+            processes.wait_until(lambda: open_requests(daemon) == 0, DEADLINE, "the request is not open any more")
+
+
+def open_requests(daemon: Daemon) -> int:
+    """How many requests are open with the server of the tests."""
+    links = daemon.ask("status")["upstreams"][NAME]["links"]
+    return sum(link["open_requests"] for link in links)

@@ -160,8 +160,13 @@ class HTTPTestCase(TestCase):
 
     async def peer(self, mode: str) -> str:
         """Start the SDK's server; its URL."""
+        port = await self.serve(http_peer.__file__, mode)
+        return f"http://127.0.0.1:{port}/{'sse' if mode == 'sse' else 'mcp'}"
+
+    async def serve(self, script: str, *options: str) -> int:
+        """Start a script that prints its port; the port."""
         server = _Server()
-        arguments = [sys.executable, http_peer.__file__, mode]
+        arguments = [sys.executable, script, *options]
         process = reactor.spawnProcess(server, sys.executable, arguments, env=None, childFDs={1: "r", 2: 2})
 
         async def stop() -> None:
@@ -169,8 +174,7 @@ class HTTPTestCase(TestCase):
             await server.ended
 
         self.addCleanup(lambda: Deferred.fromCoroutine(stop()))
-        port = await server.port.addTimeout(_DEADLINE, reactor)
-        return f"http://127.0.0.1:{port}/{'sse' if mode == 'sse' else 'mcp'}"
+        return await server.port.addTimeout(_DEADLINE, reactor)
 
     def converse(
         self, kind: TransportKind, url: str, limits: HTTPLimits = _LIMITS, client: HTTPClient | None = None

@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tests.integration import processes
-from tests.integration.daemon import STOP_DEADLINE, Daemon, child
+from tests.integration.daemon import STOP_DEADLINE, Daemon, child, plain_environment
 from tests.integration.living import SOON, LivingTestCase, failed, http
-from tests.integration.parity import free_port
+from tests.integration.packages import package
+from tests.integration.parity import free_port, serving
 from tests.integration.processes import wait_until
 from tests.integration.wire import StdioClient
 
@@ -311,6 +312,44 @@ class UpstreamRestartTests(LivingTestCase):
         self.assertLess((processes.cpu_nanoseconds(daemon.pid) - burnt) / 1e9, 1.0)
 
 
+class RealRestartTests(LivingTestCase):
+    """Real servers are restarted under a connected client: its next call works, as if nothing had happened."""
+
+    def restart(self, kind: str, path: str, command: list[str], arguments: dict[str, str]) -> None:
+        """Call, restart the server, call again."""
+        port = free_port()
+        given = {**plain_environment("/"), "PORT": str(port)}
+        daemon = self.daemon({"real": {"type": kind, "url": f"http://127.0.0.1:{port}{path}"}})
+        client = self.client(daemon, "real", ready=False)
+        texts = []
+        for _ in range(2):
+            with serving([*command, str(port)], given, port):
+                if not texts:
+                    client.initialize()
+                texts.append(client.text("echo", **arguments))
+
+        self.assertEqual(texts[:1] * 2, texts)
+        self.assertIn("hello", texts[0])
+
+    def test_everything_http(self) -> None:
+        """The reference server over Streamable HTTP, which answers 400 for a session that it does not know."""
+        script = package("@modelcontextprotocol/server-everything", "dist", "index.js")
+        self.restart("http", "/mcp", ["node", script, "streamableHttp"], {"message": "hello"})
+
+    def test_everything_sse(self) -> None:
+        """The reference server over HTTP+SSE, where the session is the stream."""
+        script = package("@modelcontextprotocol/server-everything", "dist", "index.js")
+        self.restart("sse", "/sse", ["node", script, "sse"], {"message": "hello"})
+
+    def test_sdk_http(self) -> None:
+        """The Python SDK's server over Streamable HTTP, which answers 404."""
+        self.restart("http", "/mcp", [sys.executable, "-m", "tests.integration.sdk_server", "http"], {"text": "hello"})
+
+    def test_sdk_sse(self) -> None:
+        """The Python SDK's server over HTTP+SSE."""
+        self.restart("sse", "/sse", [sys.executable, "-m", "tests.integration.sdk_server", "sse"], {"text": "hello"})
+
+
 class DaemonDeathTests(LivingTestCase):
     """The daemon goes away; clients stay."""
 
@@ -349,6 +388,25 @@ class DaemonDeathTests(LivingTestCase):
         self.assertEqual(sorted(keys), sorted(upstream.ledger))
         self.assertEqual([1] * len(calls), [len(client.answers(call)) for client, call in calls])
         self.assertEqual(len(keys), len(errors))
+
+    def test_killed_in_flight_child(self) -> None:
+        """The same with a server that is a child: the old one ends, and no call runs in the new one again."""
+        folder = self.mktemp()
+        os.makedirs(folder)
+        ledger = os.path.abspath(os.path.join(folder, "ledger"))
+        daemon = self.daemon({"notes": child("child_server", f"ledger={ledger}")})
+        client = self.client(daemon, "notes")
+        pid = int(client.text("pid"))
+        call = client.post("tools/call", {"name": "slow", "arguments": {"seconds": 2, "key": "once"}})
+        wait_until(lambda: os.path.exists(ledger), SOON, "the call runs")
+        daemon.kill()
+
+        failed(client.answer(call))
+        wait_until(lambda: not processes.is_alive(pid), SOON, "the old child ends")
+
+        self.assertNotEqual(str(pid), client.text("pid"))
+        with open(ledger, encoding="utf-8") as file:
+            self.assertEqual("once\n", file.read())
 
     def test_killed_again_and_again(self) -> None:
         """Five deaths in a row under a client that calls on: every call has exactly one answer, none runs twice."""
@@ -399,6 +457,21 @@ class DaemonDeathTests(LivingTestCase):
         self.assertIn(status, (0, -signal.SIGTERM))
         self.assertIn("result", client.answer(call))
         self.assertEqual((["k"], 1), (upstream.ledger, len(client.answers(call))))
+
+    def test_told_twice(self) -> None:
+        """A second SIGTERM, as of an impatient operator, does not disturb a stop that is under way."""
+        upstream = self.upstream()
+        daemon = self.daemon({"up": http(upstream)})
+        client = self.client(daemon, "up")
+        call = client.post("tools/call", {"name": "slow", "arguments": {"seconds": 1, "key": "k"}})
+        wait_until(lambda: upstream.ledger, SOON, "the call runs")
+        os.kill(daemon.pid, signal.SIGTERM)
+        time.sleep(0.3)
+
+        daemon.stop()
+
+        self.assertIn("result", client.answer(call))
+        self.assertNotIn("Traceback", daemon.log())
 
     def test_planned_restart(self) -> None:
         """A restart by the operator: the client's next call works at the new daemon."""
@@ -534,7 +607,7 @@ class CrowdTests(LivingTestCase):
         self.assertEqual([f"for {index}" for index in range(200)], texts)
         for client in clients:
             client.process.terminate()
-        wait_until(lambda: daemon.ask("status")["sessions"] == 0, SOON, "the daemon has let go of all")
+        wait_until(lambda: daemon.ask("status")["clients"] == 0, SOON, "the daemon has let go of all")
 
     def test_no_start(self) -> None:
         """A relay that may not start a daemon says that there is none."""

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 
-def at_every_line(of: tuple[str, ...], run: Callable[[], None], look: Callable[[], None]) -> None:
+def at_every_line(of: tuple[str, ...], run: Callable[[], None], look: Callable[[], object]) -> None:
     """
     Run something, and look at what it has done so far before each line.
 

@@ -77,7 +77,9 @@ class InboxTests(Case):
         """At the end the last line needs no newline."""
         put(self.inbox, b"one\ntwo")
 
-        self.assertEqual([[b"one"], [b"two"], []], [taken(self.inbox), taken(self.inbox, True), taken(self.inbox, True)])
+        self.assertEqual(
+            [[b"one"], [b"two"], []], [taken(self.inbox), taken(self.inbox, True), taken(self.inbox, True)]
+        )
 
     @settings(max_examples=60, derandomize=True, deadline=None)
     @given(
@@ -106,7 +108,8 @@ class InboxTests(Case):
         os.close(fd)
         self.assertEqual(expected, [line for line in found if not isinstance(line, Overlong)])
         self.assertEqual(
-            sum(len(line) > 300 for line in lines), sum(isinstance(line, Overlong) and line.tail != b"" for line in found)
+            sum(len(line) > 300 for line in lines),
+            sum(isinstance(line, Overlong) and line.tail != b"" for line in found),
         )
 
     def test_unconsumed(self) -> None:
@@ -202,7 +205,9 @@ class OverlongTests(Case):
         """One that ends with the stream is reported then."""
         found = self.through(b"x" * 1000)
 
-        self.assertEqual([Overlong(b"x" * 16, b"", False), Overlong(b"", b"x" * 16, False)], found + taken(self.inbox, True))
+        self.assertEqual(
+            [Overlong(b"x" * 16, b"", False), Overlong(b"", b"x" * 16, False)], found + taken(self.inbox, True)
+        )
 
 
 class DamageTests(Case):

@@ -45,7 +45,9 @@ class MemoryTests(SynchronousTestCase):
         opened = Memory(fd)
         self.addCleanup(opened.close)
 
-        self.assertEqual((False, 0, b"\0" * 10), (opened.inherited, opened.words[5], opened.copy(INBOX_AT, INBOX_AT + 10)))
+        self.assertEqual(
+            (False, 0, b"\0" * 10), (opened.inherited, opened.words[5], opened.copy(INBOX_AT, INBOX_AT + 10))
+        )
 
     def test_wiping(self) -> None:
         """Wiped bytes are zero and their neighbours are not, however many there are."""

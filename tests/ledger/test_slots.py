@@ -37,7 +37,8 @@ class SlotsTests(Case):
     def test_inherited(self) -> None:
         """Those that are open are found by the next one, in their order; those that were answered are not."""
         slots = self.open()
-        for position, request_id in enumerate([7, "7", "seven", -1, 10**30]):
+        ids: list[int | str] = [7, "7", "seven", -1, 10**30]
+        for position, request_id in enumerate(ids):
             slots.claim(request_id, position)
         slot = slots.answer("seven")
         assert slot is not None
@@ -92,7 +93,12 @@ class SlotsTests(Case):
         self.assertEqual((False, {}), (slots.claim("x" * 4097, 1), slots.taken))
 
     @settings(max_examples=80, derandomize=True, deadline=None)
-    @given(st.lists(st.one_of(st.integers(), st.text(max_size=300), st.text("\ud800é", min_size=900, max_size=1300)), unique=True))
+    @given(
+        st.lists(
+            st.one_of(st.integers(), st.text(max_size=300), st.text("\ud800é", min_size=900, max_size=1300)),
+            unique=True,
+        )
+    )
     def test_any_id(self, ids: list[int | str]) -> None:
         """Every id comes back as it was, with its type."""
         fd = memory_file()
@@ -163,7 +169,7 @@ class KilledTests(Case):
         slots = self.open()
         snapshots = Snapshots(self.fd, (0, 128), (SLOTS_AT, SLOTS_AT + 4 * SLOT), (LONG_IDS_AT, LONG_IDS_AT + 4096 * 4))
         found = set()
-        ids = ["first", "second" * 50, 3]
+        ids: list[int | str] = ["first", "second" * 50, 3]
 
         def run() -> None:
             for position, request_id in enumerate(ids):

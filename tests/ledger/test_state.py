@@ -46,7 +46,9 @@ class StateTests(SynchronousTestCase):
     def test_killed(self) -> None:
         """Whenever the writer is killed, the next one reads the old text or the new one."""
         self.state.write(b"the old text")
-        snapshots = Snapshots(self.fd, (0, 128), (STATE_AT, STATE_AT + 32), (STATE_AT + MAX_STATE, STATE_AT + MAX_STATE + 32))
+        snapshots = Snapshots(
+            self.fd, (0, 128), (STATE_AT, STATE_AT + 32), (STATE_AT + MAX_STATE, STATE_AT + MAX_STATE + 32)
+        )
         found = set()
 
         at_every_line(

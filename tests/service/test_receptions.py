@@ -56,9 +56,7 @@ class ReceptionTests(SynchronousTestCase):
         return UpstreamService(configured, self.clock, self.server.make, snapshots, self.numbers, lambda: 0.5)
 
     def start(self, transport: FakeClientTransport) -> Reception:
-        session = Reception(
-            self.service, "/", transport, self.clock, self.numbers, self.numbers, self.ended.append
-        )
+        session = Reception(self.service, "/", transport, self.clock, self.numbers, self.numbers, self.ended.append)
         session.start()
         self.settle()
         return session

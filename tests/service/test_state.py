@@ -43,7 +43,7 @@ class StateTests(SynchronousTestCase):
     def test_migrated(self) -> None:
         """A database of each earlier version keeps what is in it and gets the rest."""
         connection = self._open()
-        connection.execute("INSERT INTO snapshots VALUES ('a', 'b', x'00')")
+        connection.execute("INSERT INTO snapshots VALUES ('a', 'b', x'00', 0)")
         connection.execute("DROP TABLE secrets")
         connection.execute("PRAGMA user_version = 1")
         connection.close()
@@ -57,7 +57,7 @@ class StateTests(SynchronousTestCase):
         """Several users of it have a connection each."""
         first, second = self._open(), self._open()
 
-        first.execute("INSERT INTO snapshots VALUES ('a', 'b', x'00')")
+        first.execute("INSERT INTO snapshots VALUES ('a', 'b', x'00', 0)")
 
         self.assertEqual([("a",)], second.execute("SELECT server FROM snapshots").fetchall())
 

@@ -82,9 +82,7 @@ class Daemon:
 
     def serve(self, client: Client) -> None:
         """A client's relay has come."""
-        session = Reception(
-            self, "", client.pipe, self._life, self._numbers, self._numbers, self._sessions.discard
-        )
+        session = Reception(self, "", client.pipe, self._life, self._numbers, self._numbers, self._sessions.discard)
         self._sessions.add(session)
         session.start()
 

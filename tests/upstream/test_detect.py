@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 
 from mcpbridge.core.bindings.http import HTTPLimits
 from mcpbridge.core.errors import ConfigurationError, Fate, Reason
-from mcpbridge.core.jsonrpc import Request, Result
+from mcpbridge.core.jsonrpc import Request, Result, value
 from mcpbridge.interfaces import IMessageLink, IMessageTransport
 from mcpbridge.upstream.detect import DetectingTransport, http_transport
 from mcpbridge.upstream.http_sse import HTTPSSETransport
@@ -24,6 +24,8 @@ from tests.upstream.recordinglink import RecordingLink
 INITIALIZE = Request(0, "initialize", Raw(b"{}"))
 RESULT = b'{"jsonrpc":"2.0","id":0,"result":{}}'
 ANSWER = Result(0, Raw(b"{}"))
+DISCOVER = Request(9, "server/discover", value({"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}}))
+DISCOVERED = b'{"jsonrpc":"2.0","id":9,"result":{}}'
 
 
 @attrs.define(eq=False)
@@ -148,6 +150,89 @@ class DetectTests(SynchronousTestCase):
         self.assertEqual(("request_lost", 0, Fate.FAILED), (told, request_id, loss.fate))
         self.assertIn("Streamable HTTP: the server answered HTTP 404", loss.text)
         self.assertIn("HTTP+SSE: the server answered HTTP 405", loss.text)
+
+    def test_neither_leaves_a_way(self) -> None:
+        """
+        After that, whoever asks in another way is heard.
+        """
+        scene = Scene()
+        scene.transport.send(INITIALIZE)
+        scene.world.take()[1].answers(404)
+        scene.world.turn()
+        scene.world.take()[1].answers(405)
+        scene.world.turn()
+        scene.link.take()
+
+        scene.transport.send(DISCOVER)
+        scene.world.take()[1].json(DISCOVERED)
+
+        self.assertEqual([("received", Result(9, Raw(b"{}")), 9)], scene.link.told)
+        self.assertEqual(["streamable-http"], scene.found)
+
+    def test_discovered(self) -> None:
+        """
+        An answer to C{server/discover} settles it as well; what comes later changes nothing.
+        """
+        scene = Scene()
+        scene.transport.send(DISCOVER)
+        scene.world.take()[1].json(DISCOVERED)
+
+        scene.transport.send(INITIALIZE)
+        scene.world.take()[1].json(RESULT)
+
+        self.assertEqual(["streamable-http"], scene.found)
+        self.assertEqual([9, 0], [told[1].id for told in scene.link.told])
+
+    def test_discover_refused(self) -> None:
+        """
+        Its refusal says nothing of the transport: C{initialize} is POSTed, and only if that is refused too is the other
+        one tried.
+        """
+        for status in (400, 404, 405, 410):
+            scene = Scene()
+            scene.transport.send(DISCOVER)
+            scene.world.take()[1].answers(status)
+            scene.world.turn()
+            refused, asked = scene.link.take(), scene.world.asked()
+
+            scene.transport.send(INITIALIZE)
+            _, wire = scene.world.take()
+            wire.answers(405)
+            scene.world.turn()
+            second, _ = scene.world.take()
+
+            self.assertEqual([("request_lost", 9, Fate.FAILED)], [(*told[:2], told[2].fate) for told in refused])
+            self.assertEqual(([], []), (asked, scene.found))
+            self.assertEqual("GET", second.method)
+
+    def test_discover_never_answered(self) -> None:
+        """
+        What is still open when the other transport is tried is lost.
+        """
+        scene = Scene()
+        scene.transport.send(DISCOVER)
+        scene.world.take()
+
+        scene.transport.send(INITIALIZE)
+        scene.world.take()[1].answers(405)
+        scene.world.turn()
+
+        self.assertEqual([("request_lost", 9)], [told[:2] for told in scene.link.told])
+
+    def test_discover_abandoned(self) -> None:
+        """
+        Then there is nothing to be lost.
+        """
+        scene = Scene()
+        scene.transport.send(DISCOVER)
+        scene.world.take()
+        scene.transport.abandon(9)
+
+        scene.transport.send(INITIALIZE)
+        scene.world.take()[1].answers(405)
+        scene.world.turn()
+
+        self.assertEqual([], scene.link.told)
 
     def test_no_evidence(self) -> None:
         """

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from mcpbridge.core.bindings.dialogue import BareDialogue, Finish, Noise, ReadBody, ReadEvents, Send, Step
+from mcpbridge.core.bindings.dialogue import BareDialogue, Finish, Hold, Noise, ReadBody, ReadEvents, Send, Step
 from mcpbridge.core.bindings.http import HTTPRequest, ResponseHead
 from mcpbridge.core.errors import Loss
 from mcpbridge.upstream.http_call import Call, Wire
@@ -29,6 +29,10 @@ class Script(BareDialogue):
 
     def begin(self) -> Step:
         """The first."""
+        return self.steps.pop(0)
+
+    def proceed(self) -> Step:
+        """The next."""
         return self.steps.pop(0)
 
     def head_received(self, head: ResponseHead, now: float) -> Step:
@@ -77,6 +81,10 @@ class CallTests(SynchronousTestCase):
         """Note it."""
         self.told.append("written")
 
+    def held(self, call: Call) -> None:
+        """Note it."""
+        self.told.append("held")
+
     def settled(self, call: Call) -> None:
         """Note it."""
         self.told.append("settled")
@@ -103,6 +111,52 @@ class CallTests(SynchronousTestCase):
         self.assertEqual([(200, "a/b", 3), b"xyz"], script.told)
         self.assertEqual(["written", "done", "finished"], self.told)
         self.successResultOf(call.when_over())
+
+    def test_held(self) -> None:
+        """
+        It does nothing until it may proceed; a body that nobody wants is read to its end all the same.
+        """
+        call, _ = self.performed(Hold(), Send(POST), Hold(), Send(GET), DONE)
+        first = list(self.told)
+        call.proceed()
+        self.world.take()[1].answers(400, b"xyz")
+        second = list(self.told)
+
+        call.proceed()
+        asked, wire = self.world.take()
+        wire.answers(200)
+
+        self.assertEqual(["held"], first)
+        self.assertEqual(["held", "written", "held"], second)
+        self.assertEqual("GET", asked.method)
+        self.assertEqual(["done", "finished"], self.told[3:])
+        self.assertEqual(1, len(self.world.wires))
+
+    def test_closed_while_held(self) -> None:
+        """
+        Who is closed does not proceed.
+        """
+        call, script = self.performed(Hold(), Send(POST))
+
+        call.close()
+        call.proceed()
+
+        self.assertEqual(([Send(POST)], ["held"]), (script.steps, self.told))
+
+    def test_more_headers(self) -> None:
+        """
+        Headers of one request do not go along with the next.
+        """
+        request = HTTPRequest("GET", "http://server/a", ((b"X", b"y"),), None, ((b"Mcp-Param-A", b"b"),))
+        asked = []
+
+        for each in (request, GET, request):
+            self.performed(Send(each), DONE)
+            found, wire = self.world.take()
+            asked.append((found.headers["x"], found.headers.get("mcp-param-a")))
+            wire.answers(200)
+
+        self.assertEqual([("y", "b"), ("y", None), ("y", "b")], asked)
 
     def test_events(self) -> None:
         """

@@ -95,6 +95,21 @@ class OutboxTests(SynchronousTestCase):
 
         self.assertEqual(([0, 1], [0, 1, 2]), (first, self.started))
 
+    def test_subscriptions(self) -> None:
+        """
+        They go at once, whatever is under way, and take no place of others; but there is an end to them too.
+        """
+        listen = [Request(n, "subscriptions/listen") for n in range(10, 13)]
+
+        self.send(Request(0, "a"), Request(1, "a"), Request(2, "a"), *listen)
+        first, told = self.started, self.owner.told
+        self.done(2)
+        self.send(listen[2])
+
+        self.assertEqual([0, 1, 10, 11], first)
+        self.assertEqual([(listen[2], Fate.NEVER_SENT, Reason.OVERLOADED)], told)
+        self.assertEqual([0, 1, 10, 11, 12], self.started)
+
     def test_notification_waits_for_writing(self) -> None:
         """
         For every request before it, not for one after it.

@@ -70,6 +70,14 @@ class ReadEvents:
 
 
 @attrs.frozen
+class Hold:
+    """
+    Do nothing until the owner has found out what this dialogue asks for; then comes C{proceed}. What was not read of
+    the body is of no interest.
+    """
+
+
+@attrs.frozen
 class Finish:
     """
     It is over. What was not read of the body is of no interest.
@@ -80,7 +88,7 @@ class Finish:
     deliveries: tuple[Delivery, ...] = ()
 
 
-Step: TypeAlias = Send | ReadBody | ReadEvents | Finish
+Step: TypeAlias = Send | ReadBody | ReadEvents | Hold | Finish
 
 
 class Dialogue(Protocol):
@@ -96,6 +104,9 @@ class Dialogue(Protocol):
 
     def begin(self) -> Step:
         """The first step."""
+
+    def proceed(self) -> Step:
+        """What was to be found out is, as far as it can be; after L{Hold}."""
 
     def head_received(self, head: ResponseHead, now: float) -> Step:
         """
@@ -140,6 +151,10 @@ class BareDialogue:
     def settled(self) -> bool:
         """It never is."""
         return False
+
+    def proceed(self) -> Step:
+        """Never asked for."""
+        return Finish()
 
     def body_received(self, body: bytes) -> Step:
         """Never asked for."""

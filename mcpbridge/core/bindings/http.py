@@ -31,6 +31,8 @@ RESERVED = frozenset(
         b"content-type",
         b"keep-alive",
         b"last-event-id",
+        b"mcp-method",
+        b"mcp-name",
         b"mcp-protocol-version",
         b"mcp-session-id",
         b"te",
@@ -39,6 +41,9 @@ RESERVED = frozenset(
         b"upgrade",
     )
 )
+
+#: How the headers begin that repeat arguments of a tool (2026-07-28); they are ours to decide too.
+_MIRRORED = b"mcp-param-"
 
 #: Seconds. Who is asked to wait longer than this is better told so; the person at the far end is waiting too.
 MAX_RETRY_AFTER = 30.0
@@ -90,6 +95,7 @@ class HTTPLimits:
         event.
     @ivar complaint_deadline: seconds for the body of an error.
     @ivar farewell_deadline: seconds for the end of a session.
+    @ivar survey_deadline: seconds that calls wait for the lists of tools that say what their headers must be.
     """
 
     max_message: int = 64 * 1024 * 1024
@@ -105,6 +111,7 @@ class HTTPLimits:
     head_deadline: float = 300.0
     complaint_deadline: float = 5.0
     farewell_deadline: float = 5.0
+    survey_deadline: float = 10.0
 
 
 @attrs.frozen
@@ -112,13 +119,15 @@ class HTTPRequest:
     """
     One request to make.
 
-    @ivar headers: in the order to send them; they may hold secrets.
+    @ivar headers: in the order to send them; they may hold secrets. Many requests have the same.
+    @ivar more: further headers, which hardly any other request has.
     """
 
     method: str
     url: str = attrs.field(repr=False)
     headers: HeaderFields = attrs.field(repr=False)
     body: bytes | None = attrs.field(default=None, repr=False)
+    more: HeaderFields = attrs.field(default=(), repr=False)
 
 
 @attrs.frozen
@@ -161,7 +170,8 @@ def header_fields(configured: Mapping[str, str]) -> HeaderFields:
             raise ConfigurationError(f"{printable(name)!r} is no name for an HTTP header")
         if "\x7f" in stripped or not all(part == "\t" or part >= " " for part in stripped):
             raise ConfigurationError(f"the value of the HTTP header {name} has control characters")
-        if name.lower().encode("ascii") not in RESERVED:
+        lowered = name.lower().encode("ascii")
+        if lowered not in RESERVED and not lowered.startswith(_MIRRORED):
             fields.append((name.encode("ascii"), stripped.encode("utf-8")))
     if not any(name.lower() == b"user-agent" for name, _ in fields):
         # Some front ends answer 403 to requests without one.

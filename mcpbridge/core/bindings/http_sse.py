@@ -26,7 +26,7 @@ from mcpbridge.core.bindings.http import (
     shown,
     status_loss,
 )
-from mcpbridge.core.bindings.streamable_request import garbage
+from mcpbridge.core.bindings.streamable_answer import garbage
 from mcpbridge.core.errors import Fate, Loss, Reason
 from mcpbridge.core.jsonrpc import InvalidMessage, Message, Notification, Request, RequestId, decode, encode
 

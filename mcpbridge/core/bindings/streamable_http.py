@@ -1,6 +1,6 @@
 """
 Rules of Streamable HTTP in the session era: 2025-03-26, 2025-06-18 and 2025-11-25 (basic/transports, "Streamable
-HTTP").
+HTTP"). Those of the stateless era are in L{modern_http}.
 
 One L{StreamableHTTP} is one session with one server: what every request has to say in its headers, and what all have
 learnt together. What a single request may meet is in L{streamable_request}, L{streamable_notice} and
@@ -34,6 +34,11 @@ _VERSION_HEADER_SINCE = "2025-06-18"
 
 #: A session id is a token of a few dozen characters, or a signed one of some hundred.
 _MAX_SESSION_ID = 4096
+
+_POSTS: HeaderFields = (
+    (b"Accept", b"application/json, text/event-stream"),
+    (b"Content-Type", b"application/json"),
+)
 
 _revision = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -81,6 +86,15 @@ class StreamableHTTP:
     def post(self, message: Message) -> HTTPRequest:
         """The request that carries a message (Sending Messages to the Server, 1 to 4)."""
         return HTTPRequest("POST", self._url, self._posting, encode(message))
+
+    def post_alone(self, message: Message, fields: HeaderFields, more: HeaderFields) -> HTTPRequest:
+        """
+        The request that carries a message of the stateless era: nothing of the session goes along.
+
+        @param fields: what it says of itself, and many others too.
+        @param more: what it alone does.
+        """
+        return HTTPRequest("POST", self._url, (*_POSTS, *fields, *self._configured), encode(message), more)
 
     def get(self, last_event_id: str = "") -> HTTPRequest:
         """The request for a stream: the shared one, or the rest of one that broke off (Resumability and Redelivery)."""
@@ -157,6 +171,5 @@ class StreamableHTTP:
             session += ((b"Mcp-Session-Id", self.session_id.encode("ascii")),)
         if self.version is not None and self.version >= _VERSION_HEADER_SINCE:
             session += ((b"MCP-Protocol-Version", self.version.encode("ascii")),)
-        accept = (b"Accept", b"application/json, text/event-stream")
-        self._posting = (accept, (b"Content-Type", b"application/json"), *session, *self._configured)
+        self._posting = (*_POSTS, *session, *self._configured)
         self._getting = ((b"Accept", b"text/event-stream"), *session, *self._configured)

@@ -12,19 +12,12 @@ import re
 import attrs
 
 from mcpbridge.core.bindings.attempt import Attempt
-from mcpbridge.core.bindings.dialogue import Delivery, Finish, Noise, ReadBody, ReadEvents, Send, Step
-from mcpbridge.core.bindings.http import (
-    COMPLAINT_LIMIT,
-    PASSING,
-    MediaType,
-    ResponseHead,
-    excerpt,
-    printable,
-    retry_after,
-)
+from mcpbridge.core.bindings.dialogue import BareDialogue, Delivery, Finish, Noise, ReadBody, ReadEvents, Send, Step
+from mcpbridge.core.bindings.http import COMPLAINT_LIMIT, PASSING, MediaType, ResponseHead, excerpt, retry_after
 from mcpbridge.core.bindings.resumption import Resumption
+from mcpbridge.core.bindings.streamable_answer import CUT, error_in, garbage, plain_text, reading, unanswerable
 from mcpbridge.core.bindings.streamable_http import StreamableHTTP
-from mcpbridge.core.errors import PARSE_ERROR, Fate, Loss, Reason
+from mcpbridge.core.errors import Fate, Loss, Reason
 from mcpbridge.core.jsonrpc import Batch, Error, InvalidMessage, Request, RequestId, Result, decode
 
 #: Error codes by which a request was looked at, and so the session was found.
@@ -34,7 +27,7 @@ _no_session = re.compile(r"session|not initialized", re.IGNORECASE)
 
 
 @attrs.define(eq=False)
-class RequestDialogue:
+class RequestDialogue(BareDialogue):
     """
     One request. See L{mcpbridge.core.bindings.dialogue.Dialogue}.
     """
@@ -98,25 +91,18 @@ class RequestDialogue:
         return Finish((redirected,))
 
     def _accepted(self, head: ResponseHead) -> Step:
-        if head.status not in (200, 201, 203) or head.length == 0:
-            return _malformed(f"the server answered HTTP {head.status} without a body to a request, which wants one")
+        end = unanswerable(head)
+        if end is not None:
+            return end
         if self._initializes:
             loss = self._session.initialize_answered(head)
             if loss is not None:
                 return Finish((loss,))
-        if head.media_type == MediaType.JSON:
-            limit = self._session.limits.max_message
-            if head.length is not None and head.length > limit:
-                return _malformed(f"the answer of {head.length} bytes is too large: at most {limit} are taken")
-            return ReadBody(limit)
-        if head.media_type == MediaType.EVENTS:
-            return self._read_events()
-        what = printable(head.media_type)[:80] or "something of no type"
-        return _malformed(f"the server answered with {what}, which is neither JSON nor an event stream; check the URL")
+        return reading(head, self._session.limits, self._session.limits.stream_idle)
 
     def _resumed(self, head: ResponseHead, now: float) -> Step:
         if head.status == 200 and head.media_type == MediaType.EVENTS:
-            return self._read_events()
+            return ReadEvents(self._session.limits.max_message, self._session.limits.stream_idle)
         text = f"the answer was cut off, and the server answered HTTP {head.status} when asked for the rest of it"
         if head.status in PASSING:
             return self._resume(now, retry_after(head), text)
@@ -134,7 +120,7 @@ class RequestDialogue:
         return Finish((loss,) if isinstance(delivery, Noise) else (delivery, loss))
 
     def _refused(self, body: bytes, refusal: Loss) -> Delivery:
-        error = _error_in(body, self.request_id)
+        error = error_in(body, self.request_id)
         if self._knows_no_session(error, body):
             return self._session.session_lost(self._status)
         if error is not None:
@@ -142,7 +128,7 @@ class RequestDialogue:
             return attrs.evolve(error, id=self.request_id)
         if self._initializes and self._status in (400, 404, 405):
             self._session.not_spoken = True
-        said = excerpt(_plain_text(body), self._session.secrets())
+        said = excerpt(plain_text(body), self._session.secrets())
         return attrs.evolve(refusal, text=f"{refusal.text} ({said})") if said else refusal
 
     def _knows_no_session(self, error: Error | None, body: bytes) -> bool:
@@ -199,8 +185,7 @@ class RequestDialogue:
         # What cannot be a header cannot be asked for.
         self._last_event_id = last_event_id if last_event_id.isprintable() else ""
         if not self._last_event_id:
-            text = "the answer was cut off before it was complete"
-            return Finish((Loss(Fate.UNKNOWN, Reason.OUTCOME_UNKNOWN, text),))
+            return Finish((Loss(Fate.UNKNOWN, Reason.OUTCOME_UNKNOWN, CUT),))
         return self._resume(now, None, "the answer was cut off, and could not be resumed")
 
     def failed(self, loss: Loss, now: float) -> Step:
@@ -222,35 +207,6 @@ class RequestDialogue:
         request = self._session.get(self._last_event_id)
         return self._attempt.send(request, delay, self._session.limits.head_deadline)
 
-    def _read_events(self) -> ReadEvents:
-        return ReadEvents(self._session.limits.max_message, self._session.limits.stream_idle)
-
     @property
     def _initializes(self) -> bool:
         return self._message.method == "initialize"
-
-
-def garbage(invalid: InvalidMessage) -> InvalidMessage | Noise:
-    """What to tell of bytes that are no message: nothing but a word in the log, unless somebody waits for it."""
-    if invalid.code == PARSE_ERROR and invalid.request_id is None and invalid.response_id is None:
-        return Noise(f"what the server sent is no message and was skipped: {excerpt(str(invalid))}")
-    return invalid
-
-
-def _malformed(text: str) -> Finish:
-    return Finish((Loss(Fate.FAILED, Reason.MALFORMED, text),))
-
-
-def _error_in(body: bytes, request_id: RequestId) -> Error | None:
-    """The JSON-RPC error in the body of an error status, if it may answer this request."""
-    try:
-        message = decode(body)
-    except InvalidMessage:
-        return None
-    return message if isinstance(message, Error) and message.id in (request_id, None) else None
-
-
-def _plain_text(body: bytes) -> str:
-    """The body of an error status for a human; nothing if it is a page for a browser."""
-    text = body.decode("utf-8", "replace").strip()
-    return "" if text.startswith("<") else text

@@ -11,8 +11,8 @@ from mcpbridge.core.bindings.attempt import Attempt
 from mcpbridge.core.bindings.dialogue import BareDialogue, Delivery, Finish, Noise, ReadEvents, Send, Step
 from mcpbridge.core.bindings.http import PASSING, MediaType, ResponseHead, retry_after
 from mcpbridge.core.bindings.resumption import Resumption
+from mcpbridge.core.bindings.streamable_answer import garbage
 from mcpbridge.core.bindings.streamable_http import StreamableHTTP
-from mcpbridge.core.bindings.streamable_request import garbage
 from mcpbridge.core.errors import Loss
 from mcpbridge.core.jsonrpc import InvalidMessage, decode
 

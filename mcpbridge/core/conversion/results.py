@@ -12,7 +12,17 @@ from msgspec import Raw
 from mcpbridge.core import jsonrpc
 from mcpbridge.core.conversion.content import block_for, is_strange
 from mcpbridge.core.conversion.schemas import MEMBER
-from mcpbridge.core.conversion.shapes import is_array, is_object, listed, mapped, opened, replaced
+from mcpbridge.core.conversion.shapes import (
+    LARGE,
+    appended,
+    is_array,
+    is_large,
+    is_object,
+    listed,
+    mapped,
+    opened,
+    replaced,
+)
 from mcpbridge.core.conversion.tools import tools_for
 from mcpbridge.core.jsonrpc import InvalidMessage
 from mcpbridge.core.revisions import STATELESS, STRUCTURED
@@ -21,9 +31,13 @@ from mcpbridge.core.revisions import STATELESS, STRUCTURED
 _SMALL = 4096
 
 _NULL = Raw(b"null")
+_NOTHING = Raw(b"[]")
 
 #: Structured content that is no object. In a string these quotes would have backslashes.
 _other_value = re.compile(rb'"structuredContent"[ \t]*+:[ \t]*+[^{ \t]')
+
+#: How nearly all results begin.
+_begins_with_content = re.compile(rb'\{(?:"isError":(?:false|true),)?"content":\[')
 
 _content = re.compile(rb'"content"[ \t]*+:[ \t]*+\[')
 
@@ -31,20 +45,21 @@ _content = re.compile(rb'"content"[ \t]*+:[ \t]*+\[')
 _UNFINISHED = frozenset(("task", "taskId", "inputRequests", "requestState"))
 
 
-def result_for(version: str, method: str, result: Raw, *, wrapped: bool = False, modern: bool = False) -> Raw:
+def result_for(version: str, method: str, result: Raw, *, source: str | None = None, wrapped: bool = False) -> Raw:
     """
     The result of a request.
 
     @param version: the revision that the client speaks.
     @param method: of the request.
     @param result: complete, and without the envelope of the stateless era.
+    @param source: the revision that the server speaks, if it is known. It matters for what is missing: C{null} is a
+        value in the stateless era, where in the session era some servers write it for nothing; and what an earlier
+        revision let a server leave out is put there.
     @param wrapped: of C{tools/call}: the tool is one of L{mcpbridge.core.conversion.wrapped_tools}, so that the client
         expects its structured content inside of an object whatever it is. Not for clients of the stateless era.
-    @param modern: the server is of the stateless era, where C{null} is a value. In the session era some servers write
-        it for nothing.
     """
     if method == "tools/call":
-        return _tool_result(version, result, wrapped, modern)
+        return _tool_result(version, result, source, wrapped)
     if method == "tools/list":
         return tools_for(version, result)
     if method == "prompts/get":
@@ -62,8 +77,9 @@ def _prompt(version: str, result: Raw) -> Raw:
     return replaced(result, "messages", lambda messages: mapped(messages, convert))
 
 
-def _tool_result(version: str, result: Raw, wrapped: bool, modern: bool) -> Raw:
-    result = _with_content(result)
+def _tool_result(version: str, result: Raw, source: str | None, wrapped: bool) -> Raw:
+    if source is not None and source < version:
+        result = _with_content(result)
     if version >= STATELESS:
         return result
     if version < STRUCTURED:
@@ -79,29 +95,30 @@ def _tool_result(version: str, result: Raw, wrapped: bool, modern: bool) -> Raw:
     structured = found.get("structuredContent")
     if structured is None:
         return result
-    content = found["content"]
-    value = _wrapped(structured, wrapped, modern)
+    before = found.get("content", _NOTHING)
+    value, content = _wrapped(structured, source, wrapped), before
     if is_object(value) and (version < STRUCTURED or value is not structured):
-        content = _with_text(content, structured, said=version >= STRUCTURED)
-    if value is structured and content is found["content"]:
+        content = _with_text(before, structured, said=version >= STRUCTURED)
+    if value is structured and content is before:
         return result
-    found["structuredContent"], found["content"] = value, content
-    return jsonrpc.assemble(found)
+    return jsonrpc.assemble({**found, "content": content, "structuredContent": value})
 
 
 def _with_content(result: Raw) -> Raw:
-    """Every result of a tool has C{content}; some servers leave it out, or write C{null}, where there is none."""
-    view = memoryview(result)
-    if view[:12] == b'{"content":[' or (len(view) > _SMALL and _content.search(view) is not None):
+    """Every result of a tool has C{content}; earlier servers leave it out, or write C{null}, where there is none."""
+    if _begins_with_content.match(result) is not None:
+        return result
+    if len(memoryview(result)) > _SMALL and _content.search(result) is not None:
         return result
     found = opened(result)
     if not is_object(result) or found.get("content", _NULL) != _NULL or not _UNFINISHED.isdisjoint(found):
         return result
-    return jsonrpc.assemble({**found, "content": Raw(b"[]")})
+    return jsonrpc.assemble({**found, "content": _NOTHING})
 
 
-def _wrapped(structured: Raw, wrapped: bool, modern: bool) -> Raw:
-    if not wrapped and (is_object(structured) or (structured == _NULL and not modern)):
+def _wrapped(structured: Raw, source: str | None, wrapped: bool) -> Raw:
+    is_nothing = structured == _NULL and (source is None or source < STATELESS)
+    if not wrapped and (is_object(structured) or is_nothing):
         return structured
     return jsonrpc.assemble({MEMBER: structured})
 
@@ -110,16 +127,16 @@ def _with_text(content: Raw, structured: Raw, said: bool) -> Raw:
     """
     Content that says what C{structuredContent} says (server/tools, Structured Content).
 
-    @param said: any text will do, because the client has the structured content as well.
+    @param said: any text will do, because the client has the structured content as well. It does too where so much is
+        structured that it is not read to be compared.
     """
     if not is_array(content):
         return content
-    blocks = listed(content)
-    texts = [text for block in blocks if (text := _text(block)) is not None]
-    if (said and texts) or _is_among(structured, texts):
+    texts = [text for block in listed(content) if (text := _text(block)) is not None]
+    if texts and (said or is_large(structured) or _is_among(structured, texts)):
         return content
     block = {"type": Raw(b'"text"'), "text": jsonrpc.value(bytes(structured).decode("utf-8"))}
-    return jsonrpc.array([*blocks, jsonrpc.assemble(block)])
+    return appended(content, jsonrpc.assemble(block))
 
 
 def _text(block: Raw) -> str | None:
@@ -143,7 +160,9 @@ def _says(text: str, values: list[Any]) -> bool:
     if text in values:
         # A string may be said without its quotes.
         return True
+    if len(text) > LARGE:
+        return False
     try:
         return jsonrpc.read(text.encode("utf-8", "surrogatepass")) in values
-    except (InvalidMessage, ValueError):
+    except (InvalidMessage, ValueError, RecursionError):
         return False

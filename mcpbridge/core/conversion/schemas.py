@@ -23,9 +23,9 @@ from mcpbridge.core.conversion.shapes import is_array, is_object, mapped, opened
 #: The one member of the object round a value.
 MEMBER: Final = "result"
 
-#: Schemas that are nested deeper are not rewritten. No schema written for a purpose comes near, and reading one is
-#: recursive.
-MAX_DEPTH: Final = 100
+#: Schemas with references nested deeper than this are not rewritten: each level is read once more than the one above.
+#: Generators of schemas keep what is referred to at the top.
+MAX_DEPTH: Final = 40
 
 _ROOT: Final = f"#/properties/{MEMBER}"
 
@@ -41,7 +41,7 @@ _POINTERS: Final = frozenset(("$ref", "$dynamicRef"))
 
 
 class TooDeep(ValueError):
-    """A schema is nested deeper than L{MAX_DEPTH}."""
+    """A schema is not worth it: its references are nested deeper than L{MAX_DEPTH}, or it is too large."""
 
 
 def describes_objects_only(schema: Raw) -> bool:
@@ -56,7 +56,7 @@ def wrapped_schema(schema: Raw) -> Raw:
     @param schema: an object.
     @raise TooDeep: it is not worth it.
     """
-    found = jsonrpc.members(schema)
+    found = opened(schema)
     dialect = found.get("$schema")
     outer: dict[str, Raw] = {}
     inner = schema
@@ -84,7 +84,7 @@ def _moved(schema: Raw, depth: int, recursive: bool) -> Raw:
         raise TooDeep
     if is_array(schema):
         return mapped(schema, lambda element: _moved(element, depth + 1, recursive))
-    found = opened(schema)
+    found = _members(schema)
     if _is_root(found):
         return schema
     moved = {name: _moved_member(name, value, depth, recursive) for name, value in found.items()}
@@ -100,10 +100,18 @@ def _moved_member(name: str, value: Raw, depth: int, recursive: bool) -> Raw:
         return value
     if name in _POINTERS:
         return _moved_pointer(value)
-    if name in _NAMED and is_object(value):
-        schemas = opened(value)
+    if name in _NAMED and is_object(value) and _refers(value):
+        schemas = _members(value)
         return jsonrpc.assemble({key: _moved(schema, depth + 1, recursive) for key, schema in schemas.items()})
     return _moved(value, depth + 1, recursive)
+
+
+def _members(schema: Raw) -> dict[str, Raw]:
+    found = opened(schema)
+    if not found:
+        # It refers to something, so it has members.
+        raise TooDeep
+    return found
 
 
 def _moved_pointer(value: Raw) -> Raw:

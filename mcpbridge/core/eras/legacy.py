@@ -19,11 +19,13 @@ what                         2024-11-05 2025-03-26 2025-06-18 2025-11-25
 arrays of messages (batches) no         yes        no         no
 ============================ ========== ========== ========== ==========
 
-All else that differs between them is payload, which this module does not look into.
+All else that differs between them is payload, which L{mcpbridge.core.conversion} puts into the words of whoever
+receives it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -34,7 +36,11 @@ from msgspec import Raw
 from zope.interface import implementer
 
 from mcpbridge.core import jsonrpc
+from mcpbridge.core.capabilities import client_capabilities_for, server_opening_for
+from mcpbridge.core.conversion import answer_for, question_for, request_for, result_for, wrapped_tools
+from mcpbridge.core.conversion.shapes import opened
 from mcpbridge.core.effects import Abandon, Deliver, Emit, Forget, PeerEffect
+from mcpbridge.core.error_mapping import error_for
 from mcpbridge.core.errors import (
     INVALID_PARAMS,
     INVALID_REQUEST,
@@ -72,6 +78,7 @@ from mcpbridge.core.interfaces import IClientPeer, IServerPeer
 from mcpbridge.core.jsonrpc import Error, InvalidMessage, Message, Notification, Request, RequestId, Result
 from mcpbridge.core.levels import LEVELS
 from mcpbridge.core.progress import progress_token, with_progress_token
+from mcpbridge.core.revisions import STATELESS
 
 VERSIONS: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 
@@ -82,6 +89,9 @@ BATCHES: Final = frozenset(("2025-03-26",))
 _MAX_QUESTIONS = 256
 
 _EMPTY = Raw(b"{}")
+
+#: Tools of one server whose results its clients get inside of an object. Whatever comes after these is told as it is.
+_MAX_WRAPPED: Final = 10_000
 
 #: Bytes of what a server says that we have to look inside of. Real ones are below 100 KiB.
 _MAX_OPENED: Final = 1024 * 1024
@@ -96,11 +106,21 @@ _MAX_SUBSCRIPTIONS: Final = 64 * 1024
 
 @attrs.define
 class _Call:
-    """An exchange as the server peer sees it."""
+    """
+    An exchange as the server peer sees it.
+
+    @ivar subject: what it wants: the uri of C{resources/read}, the name of C{tools/call}, the cursor of C{tools/list}.
+    """
 
     id: RequestId
     token: Raw | None
-    opening: bool = False
+    method: str
+    subject: str | None = None
+
+    @property
+    def opening(self) -> bool:
+        """Whether it opens the conversation."""
+        return self.method == "initialize"
 
 
 @attrs.define
@@ -114,7 +134,7 @@ class _Questions:
 
 
 @implementer(IServerPeer)
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class ServerPeer:
     """We are the server; a client of the session era is on the other side."""
 
@@ -124,6 +144,8 @@ class ServerPeer:
     _ready: bool = False
     _level: str | None = None
     _subscriptions: dict[str, Raw | None] = attrs.Factory(dict)
+    _source: str | None = None
+    _wrapped: set[str] = attrs.Factory(set)
     _calls: dict[ExchangeId, _Call] = attrs.Factory(dict)
     _xids: dict[RequestId, ExchangeId] = attrs.Factory(dict)
     _questions: dict[RequestId, _Questions] = attrs.Factory(dict)
@@ -173,7 +195,7 @@ class ServerPeer:
                 self._bound_subscriptions(event)
         except InvalidMessage as invalid:
             return (_refuse(request, invalid.code, str(invalid)),)
-        self._open(event.xid, _Call(request.id, token))
+        self._open(event.xid, _Call(request.id, token, request.method, self._subject(request)))
         match event:
             case LevelSet():
                 self._level = event.level
@@ -188,6 +210,12 @@ class ServerPeer:
         if sum(len(uri) + len(memoryview(of or _EMPTY)) for uri, of in wished.items()) > _MAX_SUBSCRIPTIONS:
             text = f"Over {_MAX_SUBSCRIPTIONS} bytes of subscriptions; unsubscribe from some"
             raise InvalidMessage(INVALID_REQUEST, text)
+
+    def _subject(self, request: Request) -> str | None:
+        name = _SUBJECTS.get(request.method)
+        if name is None or (name == "name" and not self._wrapped):
+            return None
+        return jsonrpc.decode_string(opened(request.params).get(name))
 
     def _open(self, xid: ExchangeId, call: _Call) -> None:
         self._calls[xid] = call
@@ -204,7 +232,7 @@ class ServerPeer:
         before = self.close("The client began anew with another initialize") if self._params is not None else ()
         xid = next(self._exchanges)
         self._begin(asked, params)
-        self._open(xid, _Call(request.id, None, opening=True))
+        self._open(xid, _Call(request.id, None, request.method))
         assert self.version is not None
         return (*before, Deliver(Opened(xid, self.version, params)))
 
@@ -215,6 +243,8 @@ class ServerPeer:
         self._ready = False
         self._level = None
         self._subscriptions.clear()
+        self._source = None
+        self._wrapped.clear()
 
     def _notification(self, notification: Notification) -> Sequence[PeerEffect]:
         if self._params is None:
@@ -303,12 +333,26 @@ class ServerPeer:
         call = self._close_call(event.xid)
         if call is None:
             return ()
-        result = event.result
+        assert self.version is not None
         if call.opening:
-            found = jsonrpc.members(result)
+            found = jsonrpc.members(server_opening_for(self.version, event.result))
+            self._source = jsonrpc.decode_string(found.get("protocolVersion"))
             found["protocolVersion"] = jsonrpc.value(self.version)
-            result = jsonrpc.assemble(found)
+            return (Emit(Result(call.id, jsonrpc.assemble(found)), call.id),)
+        if call.method == "tools/list":
+            self._listed(call, event.result)
+        wrapped = call.subject in self._wrapped
+        source = STATELESS if event.envelope is not None else self._source
+        result = result_for(self.version, call.method, event.result, source=source, wrapped=wrapped)
         return (Emit(Result(call.id, result), call.id),)
+
+    def _listed(self, call: _Call, result: Raw) -> None:
+        """The client sees another page of the tools, and which of them answer with objects only."""
+        if call.subject is None:
+            self._wrapped.clear()
+        wrapped = wrapped_tools(result)
+        if len(self._wrapped) + len(wrapped) <= _MAX_WRAPPED:
+            self._wrapped |= wrapped
 
     def _failed(self, event: Failed) -> Sequence[PeerEffect]:
         call = self._close_call(event.xid)
@@ -316,7 +360,9 @@ class ServerPeer:
             return ()
         if call.opening:
             self._params = None
-        return (Emit(Error(call.id, event.error), call.id),)
+        assert self.version is not None
+        error = error_for(self.version, call.method, call.subject, event.error)
+        return (Emit(Error(call.id, error), call.id),)
 
     def _say_progress(self, event: Progressed) -> Sequence[PeerEffect]:
         call = self._calls.get(event.xid)
@@ -330,18 +376,23 @@ class ServerPeer:
         refused = self._refusals(event)
         if refused is not None:
             return (Deliver(InputSupplied(event.xid, refused, event.state)),)
+        assert self.version is not None
         questions = _Questions(event.xid, event.state, {})
         effects: list[PeerEffect] = []
         for key, request in event.requests.items():
             question_id = next(self._question_ids)
+            question = question_for(self.version, request, _name_of(question_id, request))
+            if isinstance(question, ErrorObject):
+                questions.responses[key] = question
+                continue
             questions.pending[question_id] = key
             self._questions[question_id] = questions
             self._question_keys[key] = question_id
-            params = request.params
-            if request.wants_progress:
+            params = question.params
+            if question.wants_progress:
                 params = with_progress_token(params, question_id)
-            effects.append(Emit(Request(question_id, request.method, params), call.id if call is not None else None))
-        return effects
+            effects.append(Emit(Request(question_id, question.method, params), call.id if call is not None else None))
+        return effects or _supplied(questions)
 
     def _refusals(self, event: InputRequired) -> dict[str, Raw | ErrorObject] | None:
         """Why none of it is asked, by key; L{None} if all of it can be."""
@@ -446,10 +497,11 @@ class _Asked:
 
     id: RequestId
     token: Raw | None
+    method: str
 
 
 @implementer(IClientPeer)
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class ClientPeer:
     """We are the client; a server of the session era is on the other side."""
 
@@ -487,8 +539,7 @@ class ClientPeer:
                 params = event.params or jsonrpc.value({"uri": event.uri})
                 return self._call(event.xid, "resources/unsubscribe", params)
             case Opened():
-                params = jsonrpc.assemble({**event.params, "protocolVersion": jsonrpc.value(event.version)})
-                return self._call(event.xid, "initialize", params)
+                return self._call(event.xid, "initialize", _introduction(event))
         return ()
 
     def _call(
@@ -497,6 +548,8 @@ class ClientPeer:
         request_id = next(self._ids)
         self._open[request_id] = (xid, method)
         self._by_xid[xid] = request_id
+        if self.version is not None:
+            params = request_for(self.version, method, params)
         if wants_progress:
             params = with_progress_token(params, request_id)
         return (Emit(Request(request_id, method, params)),)
@@ -518,9 +571,13 @@ class ClientPeer:
             if asked is None:
                 continue
             del self._asked_ids[asked.id]
-            message = Error(asked.id, answer) if isinstance(answer, ErrorObject) else Result(asked.id, answer)
-            effects.append(Emit(message, asked.id))
+            effects.append(Emit(self._say_answer(asked, answer), asked.id))
         return effects
+
+    def _say_answer(self, asked: _Asked, answer: Raw | ErrorObject) -> Message:
+        if self.version is not None and not isinstance(answer, ErrorObject):
+            answer = answer_for(self.version, asked.method, answer)
+        return Error(asked.id, answer) if isinstance(answer, ErrorObject) else Result(asked.id, answer)
 
     def _say_progress(self, event: InputProgressed) -> Sequence[PeerEffect]:
         asked = self._asked.get(event.key)
@@ -635,7 +692,7 @@ class ClientPeer:
         except InvalidMessage as invalid:
             return (_refuse(request, invalid.code, str(invalid)),)
         key = f"q{next(self._keys)}"
-        self._asked[key] = _Asked(request.id, token)
+        self._asked[key] = _Asked(request.id, token, request.method)
         self._asked_ids[request.id] = key
         found = self._open.get(within) if within is not None else None
         question = InputRequest(request.method, request.params, token is not None)
@@ -682,6 +739,24 @@ _NEEDS: Final = {
     "sampling/createMessage": "sampling",
     "elicitation/create": "elicitation",
 }
+
+
+#: What a request wants, where its answer depends on that.
+_SUBJECTS: Final = {"resources/read": "uri", "tools/call": "name", "tools/list": "cursor"}
+
+
+def _introduction(event: Opened) -> Raw:
+    """The params of C{initialize}."""
+    params = {**event.params, "protocolVersion": jsonrpc.value(event.version)}
+    if "capabilities" in params:
+        params["capabilities"] = client_capabilities_for(event.version, params["capabilities"])
+    return jsonrpc.assemble(params)
+
+
+def _name_of(question_id: RequestId, question: InputRequest) -> str:
+    """What a question is called if it has to have a name: equal to no other, also not of a daemon that has died."""
+    digest = hashlib.sha256(jsonrpc.encode_id(question_id) + bytes(question.params or _EMPTY))
+    return f"mcpbridge-{digest.hexdigest()[:32]}"
 
 
 def _supplied(questions: _Questions) -> Sequence[PeerEffect]:

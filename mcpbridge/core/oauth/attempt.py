@@ -134,16 +134,15 @@ def _bare_code(attempt: Attempt, text: str) -> str:
         raise LoginRefused("this answer belongs to another login (its state differs); use the newest URL", final=False)
     # Nothing says who gave it; PKCE makes sure that it is good for nothing but this attempt. Where the issuer must be
     # named that is not enough (RFC 9207, 2.4).
-    _check_issuer(attempt.server, None)
-    return _checked_code(code)
+    checked = _checked_code(code)
+    _check_issuer(attempt.server, None, final=False)
+    return checked
 
 
-def _check_issuer(server: ServerMetadata, said: str | None) -> None:
+def _check_issuer(server: ServerMetadata, said: str | None, *, final: bool = True) -> None:
     if said is None and server.names_itself:
-        raise LoginRefused(
-            "this answer does not name the authorization server, which it must; paste the whole redirect URL",
-            final=True,
-        )
+        text = "this answer does not name the authorization server, which it must; paste the whole redirect URL"
+        raise LoginRefused(text, final=final)
     # RFC 9207, 2.4 and RFC 3986, 6.2.1: as strings, nothing normalised.
     if said is not None and said != server.issuer:
         raise LoginRefused(

@@ -77,10 +77,9 @@ class Endpoint:
         self._tools = tools
         self._indexed: dict[str, tuple[Raw, Mapping[str, tuple[ParamHeader, ...]]]] = {}
         self._stopping = False
-        self._sessions: Roster[str, HTTPSession] = Roster(clock, limits.sessions, limits.session_idle, limits.evictable)
-        self._clients: Roster[_ClientKey, StatelessClient] = Roster(
-            clock, limits.sessions, limits.client_idle, limits.client_idle
-        )
+        self._sessions: Roster[str, HTTPSession] = Roster(clock, limits.sessions, limits.evictable)
+        # A call that waits for input does not show here, so nobody is let go before the time.
+        self._clients: Roster[_ClientKey, StatelessClient] = Roster(clock, limits.sessions, limits.client_idle)
 
     def counts(self) -> Mapping[str, int]:
         """How much of everything there is, for an operator."""

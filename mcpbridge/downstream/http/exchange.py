@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IDelayedCall
 from mcpbridge.core.bindings.http_guards import Refusal
 from mcpbridge.core.bindings.replay import MAX_BYTES, ReplayShelf
 from mcpbridge.core.errors import Reason, bridge_error
-from mcpbridge.core.jsonrpc import Error, Message, RequestId, encode
+from mcpbridge.core.jsonrpc import Error, Message, RequestId, Result, encode
 from mcpbridge.downstream.http.reply import Reply
 
 #: From this revision on a stream begins with an empty event that it can be resumed by; earlier clients choke on it.
@@ -165,7 +165,7 @@ class Exchange:
 
 def _stand_in(message: Message) -> bytes:
     """What is kept of an answer that is too large to be kept."""
-    if not hasattr(message, "id") or hasattr(message, "method"):
+    if not isinstance(message, Result | Error):
         return b""
     text = f"The answer came while the connection was lost, and is larger than the {MAX_BYTES} bytes kept for that"
     return encode(Error(message.id, bridge_error(Reason.OUTCOME_UNKNOWN, "mcpbridge", text)))

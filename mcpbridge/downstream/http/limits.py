@@ -22,6 +22,8 @@ class EndpointLimits:
     @ivar connections: that are open at once.
     @ivar sessions: of the session era, and clients of the other, at once; each.
     @ivar session_idle: seconds until a session ends in which there is neither a stream nor a request.
+    @ivar session_unused: the same for one in which nothing was said after C{initialize}: its client may never have read
+        the answer.
     @ivar evictable: seconds after which such a session gives way to a new one when there are too many.
     @ivar client_idle: the same for a client of the stateless era: above the 15 minutes that a call waits for input.
     @ivar requests: of one client, open at once.
@@ -43,6 +45,7 @@ class EndpointLimits:
     connections: int = 1024
     sessions: int = 512
     session_idle: float = 600.0
+    session_unused: float = 60.0
     evictable: float = 60.0
     client_idle: float = 1200.0
     requests: int = 128

@@ -23,6 +23,10 @@ class Guest(Protocol):
     touched: float
 
     @property
+    def patience(self) -> float:
+        """Seconds without use after which it may be let go."""
+
+    @property
     def is_busy(self) -> bool:
         """Whether something is under way."""
 
@@ -37,15 +41,13 @@ _Guest = TypeVar("_Guest", bound=Guest)
 class Roster(Generic[_Key, _Guest]):
     """See the top of this module."""
 
-    def __init__(self, clock: IReactorTime, limit: int, idle: float, evictable: float) -> None:
+    def __init__(self, clock: IReactorTime, limit: int, evictable: float) -> None:
         """
         @param limit: how many there may be.
-        @param idle: seconds after which one that does nothing is let go.
-        @param evictable: the same where there is no room for another.
+        @param evictable: seconds without use after which one is let go where there is no room for another.
         """
         self._clock = clock
         self._limit = limit
-        self._idle = idle
         self._evictable = evictable
         self._guests: dict[_Key, _Guest] = {}
         self._sweeping: IDelayedCall | None = None
@@ -88,5 +90,5 @@ class Roster(Generic[_Key, _Guest]):
         self._sweeping = self._clock.callLater(_SWEEP, self._sweep)
         now = self._clock.seconds()
         for guest in self:
-            if not guest.is_busy and now - guest.touched >= self._idle:
+            if not guest.is_busy and now - guest.touched >= guest.patience:
                 guest.close("it has been idle for too long")

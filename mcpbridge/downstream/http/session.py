@@ -65,11 +65,17 @@ class HTTPSession(HTTPTransport):
         self._shelf = ReplayShelf()
         self._backlog = Backlog()
         self._expiry: IDelayedCall | None = None
+        self._is_used = False
 
     @property
     def is_busy(self) -> bool:
         """Whether a request or a stream is open."""
         return bool(self._open or self._readers or self._waiting)
+
+    @property
+    def patience(self) -> float:
+        """Seconds without use after which it ends."""
+        return self._limits.session_idle if self._is_used else self._limits.session_unused
 
     # What the client says.
 
@@ -81,7 +87,7 @@ class HTTPSession(HTTPTransport):
 
     def post(self, post: SessionPost, request: http.Request) -> None:
         """It goes on."""
-        self.touched = self._clock.seconds()
+        self._touch()
         refused = admit(post, self.version)
         if refused is not None:
             request.refuse(refused)
@@ -149,11 +155,15 @@ class HTTPSession(HTTPTransport):
 
     def listen(self, wanted: SessionStream, request: http.Request) -> None:
         """It opens a stream, or goes on with one."""
-        self.touched = self._clock.seconds()
+        self._touch()
         if wanted.last_event_id is not None:
             self._resume(wanted.last_event_id, request)
             return
         self._stand(self._shelf.open(is_standing=True), request)
+
+    def _touch(self) -> None:
+        self.touched = self._clock.seconds()
+        self._is_used = True
 
     def _resume(self, last_event_id: str, request: http.Request) -> None:
         found = self._shelf.replay(last_event_id)

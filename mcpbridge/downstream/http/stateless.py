@@ -56,6 +56,11 @@ class StatelessClient(HTTPTransport):
         """Whether a request is open."""
         return bool(self._calls)
 
+    @property
+    def patience(self) -> float:
+        """Seconds without use after which it is forgotten."""
+        return self._limits.client_idle
+
     def call(self, call: ModernCall, request: http.Request) -> None:
         """It asks for something."""
         self.touched = self._clock.seconds()

@@ -82,6 +82,25 @@ class ReplayTests(SynchronousTestCase):
 
         self.assertEqual("r1-1", shelf.record(name, b"1"))
 
+    def test_room(self) -> None:
+        """When there is too much of all streams, complete ones go first, then the oldest events of the fullest."""
+        shelf = ReplayShelf()
+        done, live = shelf.open(), [shelf.open() for _ in range(MAX_TOTAL // MAX_BYTES)]
+        shelf.record(done, b"x")
+        shelf.finish(done)
+        for name in live:
+            shelf.record(name, b"x" * (MAX_BYTES // 2))
+            shelf.record(name, b"x" * (MAX_BYTES // 2))
+        kept = [shelf.replay(shelf.primer(name)) for name in live]
+        more = shelf.open()
+
+        shelf.record(more, b"y")
+
+        self.assertIsNone(shelf.replay(shelf.primer(done)))
+        self.assertEqual([2] * len(live), [len(found[1]) for found in kept if found is not None])
+        found = [shelf.replay(shelf.primer(name)) for name in (*live, more)]
+        self.assertEqual([1, *[2] * (len(live) - 1), 1], [len(each[1]) for each in found if each is not None])
+
     @settings(derandomize=True, max_examples=50)
     @given(st.lists(st.tuples(st.integers(0, 40), st.sampled_from([1, 1000, MAX_BYTES // 2, MAX_BYTES])), max_size=80))
     def test_total_is_bounded(self, recorded: list[tuple[int, int]]) -> None:

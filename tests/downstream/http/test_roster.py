@@ -13,6 +13,8 @@ from mcpbridge.downstream.http.roster import Roster
 class Guest:
     """Somebody who is served."""
 
+    patience = 100.0
+
     def __init__(self, roster: Roster[str, Guest], name: str, touched: float = 0, is_busy: bool = False) -> None:
         self.roster = roster
         self.name = name
@@ -29,7 +31,7 @@ class RosterTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.roster: Roster[str, Guest] = Roster(self.clock, 3, 100, 10)
+        self.roster: Roster[str, Guest] = Roster(self.clock, 3, 10)
 
     def names(self) -> list[str]:
         return [guest.name for guest in self.roster]

@@ -501,9 +501,19 @@ class EndTests(SynchronousTestCase):
 
     def test_idle(self) -> None:
         """By doing nothing for ten minutes."""
-        self.world.clock.pump([15.0] * 41)
+        self.client.notify("notifications/initialized")
+        self.world.clock.pump([15.0] * 39)
+        self.assertEqual([], self.owner.told)
+
+        self.world.clock.pump([15.0] * 2)
 
         self.assertEqual((404, {"sessions": 0, "stateless_clients": 0}), self.gone())
+
+    def test_never_used(self) -> None:
+        """A session in which nothing was said after initialize ends soon: its client may never have read the answer."""
+        self.world.clock.pump([15.0] * 5)
+
+        self.assertEqual({"sessions": 0, "stateless_clients": 0}, self.world.endpoint.counts())
 
     def test_not_idle(self) -> None:
         """A stream or a request that is open keeps it."""
@@ -529,6 +539,8 @@ class EndTests(SynchronousTestCase):
         """Where there is no room, who has been idle for longest gives way, but nobody who is not."""
         world = World(limits=EndpointLimits(sessions=2))
         first, second = world.initialize(), world.initialize()
+        for client in (first, second):
+            client.notify("notifications/initialized")
         opening = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {}}
 
         self.assertEqual(429, world.post(opening).seen.status)
@@ -556,6 +568,20 @@ class FlowTests(SynchronousTestCase):
         self.assertEqual([1], [request.id for request in client.owner.requests[1:]])
         self.assertEqual(Notification("x/y"), client.owner.heard[-1])
         self.assertEqual(202, second.seen.status)
+
+    def test_too_many_waiting(self) -> None:
+        """A request that cannot even wait is refused, and its id is free again."""
+        world = World(limits=EndpointLimits(waiting=1))
+        client = world.initialize()
+        client.owner.transport.pause()
+        client.notify("x/y")
+
+        refused = client.call(1).seen
+        client.owner.transport.resume()
+        world.clock.advance(0)
+        again = client.call(1)
+
+        self.assertEqual((429, True), (refused.status, again.is_silent))
 
     def test_slow_reader(self) -> None:
         """A client that reads slowly is told of, and when it has caught up."""

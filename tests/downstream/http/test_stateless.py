@@ -235,6 +235,16 @@ class EndTests(SynchronousTestCase):
 
         self.assertEqual([(429, 2), (429, 1)], [(each.status, each.json["id"]) for each in (requests, clients)])
 
+    def test_too_many_waiting(self) -> None:
+        """So is one whose requests wait for an owner who does not read."""
+        world = World(limits=EndpointLimits(waiting=1))
+        world.modern("x/y")
+        world.owner.transport.pause()
+
+        waiting, refused = world.modern("x/y", request_id=2), world.modern("x/y", request_id=3)
+
+        self.assertEqual((True, 429, 3), (waiting.is_silent, refused.seen.status, refused.seen.json["id"]))
+
     def test_let_go(self) -> None:
         """What is open when the daemon ends is told so."""
         call = self.world.modern("x/y")

@@ -92,7 +92,7 @@ _FILTERS: Final = {
 _QUESTIONS: Final = frozenset(("elicitation/create", "sampling/createMessage", "roots/list"))
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Exchange:
     """
     One exchange, over all its requests.
@@ -114,7 +114,7 @@ class _Exchange:
     progress: float | None = None
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Listening:
     """
     One C{subscriptions/listen}.
@@ -131,7 +131,7 @@ class _Listening:
 
 
 @implementer(IClientPeer)
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class ClientPeer:
     """See the top of this module."""
 

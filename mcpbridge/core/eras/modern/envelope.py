@@ -6,6 +6,7 @@ A payload without its envelope is I{neutral}: it may go to a conversation of any
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -13,6 +14,7 @@ import attrs
 from msgspec import Raw
 
 from mcpbridge.core import jsonrpc
+from mcpbridge.core.conversion.shapes import is_object, opened
 from mcpbridge.core.events import Envelope
 from mcpbridge.core.jsonrpc import InvalidMessage, RequestId
 
@@ -23,6 +25,7 @@ PROTOCOL_VERSION: Final = _OURS + "protocolVersion"
 CLIENT_INFO: Final = _OURS + "clientInfo"
 CLIENT_CAPABILITIES: Final = _OURS + "clientCapabilities"
 LOG_LEVEL: Final = _OURS + "logLevel"
+_OF_THE_CLIENT: Final = frozenset((PROTOCOL_VERSION, CLIENT_INFO, CLIENT_CAPABILITIES, LOG_LEVEL))
 SERVER_INFO: Final = _OURS + "serverInfo"
 SUBSCRIPTION_ID: Final = _OURS + "subscriptionId"
 
@@ -45,6 +48,11 @@ COMPLETE: Final = Raw(b'"complete"')
 INPUT_REQUIRED: Final = Raw(b'"input_required"')
 
 _EMPTY = Raw(b"{}")
+_PUBLIC: Final = Raw(b'"public"')
+_PRIVATE: Final = Raw(b'"private"')
+
+#: Milliseconds, not negative (Caching).
+_duration = re.compile(rb"0|[1-9][0-9]{0,18}")
 
 
 def meta_of(params: Raw | None) -> dict[str, Raw]:
@@ -58,30 +66,37 @@ def meta_of(params: Raw | None) -> dict[str, Raw]:
 
 
 def with_meta(params: Raw | None, added: Mapping[str, Raw]) -> Raw:
-    """Params whose C{_meta} has these members, in place of its own of the same names."""
+    """
+    Params whose C{_meta} has these members, in place of its own of the same names. A C{_meta} that is no object, which
+    is nothing that anybody could read, makes way.
+    """
     found = jsonrpc.members(params or _EMPTY)
-    meta = found.get("_meta")
-    found["_meta"] = jsonrpc.assemble({**(jsonrpc.members(meta) if meta is not None else {}), **added})
+    found["_meta"] = jsonrpc.assemble({**opened(found.get("_meta")), **added})
     return jsonrpc.assemble(found)
 
 
+def open_params(params: Raw | None) -> tuple[dict[str, Raw], dict[str, Raw]]:
+    """
+    The params of a client of this era without what they say of the client, and the members of C{_meta} as they came.
+
+    @return: the members of the params, whose C{_meta} has kept what is not the protocol's; and the C{_meta}.
+    @raise InvalidMessage: C{_meta} is no object.
+    """
+    found = jsonrpc.members(params or _EMPTY)
+    meta = jsonrpc.members(found["_meta"]) if "_meta" in found else {}
+    kept = {name: value for name, value in meta.items() if name not in _OF_THE_CLIENT}
+    if len(kept) < len(meta):
+        _put_meta(found, kept)
+    return found, meta
+
+
 def without_meta(params: Raw | None) -> Raw | None:
-    """Params without what the stateless era says of the client there; other keys of C{_meta} stay."""
-    if params is None:
-        return None
-    found = jsonrpc.members(params)
-    meta = found.get("_meta")
-    if meta is None:
-        return params
-    kept = {
-        name: value
-        for name, value in jsonrpc.members(meta).items()
-        if name not in (PROTOCOL_VERSION, CLIENT_INFO, CLIENT_CAPABILITIES, LOG_LEVEL)
-    }
-    if kept:
-        found["_meta"] = jsonrpc.assemble(kept)
-    else:
-        del found["_meta"]
+    """Params without what the stateless era says of the client there."""
+    return None if params is None else close_params(open_params(params)[0])
+
+
+def close_params(found: Mapping[str, Raw]) -> Raw | None:
+    """Members as params; where there are none, there need not be any."""
     return jsonrpc.assemble(found) if found else None
 
 
@@ -89,19 +104,15 @@ def open_result(result: Raw) -> tuple[Raw, Envelope]:
     """
     A result without its envelope, and the envelope.
 
-    @raise InvalidMessage: it is no object, or its C{_meta} is none.
+    @raise InvalidMessage: it is no object.
     """
     found = jsonrpc.members(result)
     kind = found.pop("resultType", COMPLETE)
     ttl, scope = found.pop("ttlMs", None), found.pop("cacheScope", None)
-    server = None
-    meta = jsonrpc.members(found["_meta"]) if "_meta" in found else {}
-    if SERVER_INFO in meta:
-        server = meta.pop(SERVER_INFO)
-        if meta:
-            found["_meta"] = jsonrpc.assemble(meta)
-        else:
-            del found["_meta"]
+    meta = opened(found.get("_meta"))
+    server = meta.pop(SERVER_INFO, None)
+    if server is not None:
+        _put_meta(found, meta)
     return jsonrpc.assemble(found), Envelope(kind, ttl, scope, server)
 
 
@@ -116,12 +127,13 @@ def close_result(method: str, result: Raw, envelope: Envelope | None, server: Ra
     given = envelope or Envelope(COMPLETE)
     found["resultType"] = given.kind
     if method in CACHEABLE and given.kind == COMPLETE:
-        found["ttlMs"] = given.ttl or Raw(b"0")
-        found["cacheScope"] = given.scope or Raw(b'"private"')
+        found["ttlMs"] = given.ttl if given.ttl is not None and _duration.fullmatch(memoryview(given.ttl)) else Raw(b"0")
+        found["cacheScope"] = given.scope if given.scope == _PUBLIC else _PRIVATE
     server = given.server or server
-    if server is not None:
-        meta = jsonrpc.members(found["_meta"]) if "_meta" in found else {}
-        found["_meta"] = jsonrpc.assemble({**meta, SERVER_INFO: server})
+    if server is not None and is_object(server):
+        found["_meta"] = jsonrpc.assemble({**opened(found.get("_meta")), SERVER_INFO: server})
+    elif "_meta" in found and not is_object(found["_meta"]):
+        del found["_meta"]
     return jsonrpc.assemble(found)
 
 
@@ -135,15 +147,18 @@ def untagged(params: Raw | None) -> Raw | None:
     if params is None:
         return None
     found = jsonrpc.members(params)
-    meta = found.get("_meta")
-    if meta is None:
+    meta = opened(found.get("_meta"))
+    if meta.pop(SUBSCRIPTION_ID, None) is None:
         return params
-    kept = {name: value for name, value in jsonrpc.members(meta).items() if name != SUBSCRIPTION_ID}
-    if kept:
-        found["_meta"] = jsonrpc.assemble(kept)
+    _put_meta(found, meta)
+    return close_params(found)
+
+
+def _put_meta(found: dict[str, Raw], meta: Mapping[str, Raw]) -> None:
+    if meta:
+        found["_meta"] = jsonrpc.assemble(meta)
     else:
         del found["_meta"]
-    return jsonrpc.assemble(found) if found else None
 
 
 def subscription_of(params: Raw | None) -> RequestId | None:

@@ -93,9 +93,7 @@ ROOTS_DEFERRED: Final = 30.0
 ACKNOWLEDGE: Final = 10.0
 
 #: Requests of the session era, which a client of this one does not send.
-REMOVED: Final = frozenset(
-    ("initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe")
-)
+REMOVED: Final = frozenset(("initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"))
 
 #: URLElicitationRequired (2025-11-25, client/elicitation).
 _URL_REQUIRED: Final = -32042
@@ -112,7 +110,7 @@ _NEEDS: Final = {
 
 
 @implementer(IServerPeer)
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class ServerPeer:
     """
     See the top of this module.
@@ -483,9 +481,7 @@ class ServerPeer:
             effects += self._give_up(parked[0], "too many calls wait for the client")
         return effects
 
-    def _resume(
-        self, request: Request, handle: str, token: Raw | None, level: str | None
-    ) -> Sequence[PeerEffect]:
+    def _resume(self, request: Request, handle: str, token: Raw | None, level: str | None) -> Sequence[PeerEffect]:
         """The client has come back for a parked call."""
         call = self._calls.of_handle(handle)
         if call is None:
