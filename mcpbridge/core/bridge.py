@@ -110,6 +110,9 @@ _MAX_LOG: Final = 1024 * 1024
 
 _TICK: Final = 1.0
 
+#: What a server may turn out to offer once somebody has logged in.
+_LOCKED: Final = {subject: {"listChanged": True} for subject in ("tools", "prompts", "resources")}
+
 
 @attrs.frozen
 class Policy:
@@ -943,9 +946,33 @@ class Bridge:
         self._effects.append(StopTimer("reconnect"))
 
     def _give_up_waiting(self, loss: Loss) -> None:
+        if loss.reason is Reason.AUTH_REQUIRED and self.policy.snapshot:
+            self._let_in()
         for xid, exchange in list(self._exchanges.items()):
             if exchange.conversation is None and xid in self._exchanges:
                 self._fail(xid, failure(self.name, exchange.method, attrs.evolve(loss, fate=_not_sent(loss.fate))))
+
+    def _let_in(self) -> None:
+        """
+        The server wants a login first, which is a state and no failure: clients that wait for it to open are let in
+        with empty lists, so that after the login they find what it offers without having to start again.
+        """
+        for method, listing in LISTINGS.items():
+            if self.catalog.known(method) is None:
+                self.catalog.fill({method: jsonrpc.value({listing.member: []})})
+        opening = jsonrpc.value(
+            {"capabilities": _LOCKED, "serverInfo": {"name": self.name, "version": "unknown"}, "protocolVersion": ""}
+        )
+        for xid, exchange in list(self._exchanges.items()):
+            if isinstance(exchange.event, Opened) and exchange.session is not None:
+                del self._exchanges[xid]
+                self._effects.append(Tell(exchange.session, Completed(xid, opening)))
+
+    def wake(self) -> Sequence[BridgeEffect]:
+        """What kept the server from letting us in is gone: look again, if a client waits for it."""
+        if self.phase is Phase.IDLE and self._sessions:
+            self._connect()
+        return self._take()
 
     def _patience(self) -> int:
         """Until when what is asked now waits for a server that cannot be reached."""

@@ -220,11 +220,14 @@ class Logged:
 class Changed:
     """
     Down. A list (C{tools}, C{prompts}, C{resources}) or one resource (C{uri}) is different now.
+
+    @ivar suspected: it may be different: for a while nobody would have told.
     """
 
     what: str
     uri: str | None = None
     params: Raw | None = None
+    suspected: bool = False
 
 
 @attrs.frozen

@@ -133,6 +133,8 @@ class Authorizer:
             return current
         if current.tokens.refresh_token is not None:
             refreshed = await self._refresh()
+            if self._unsaved:
+                await self._save_again()
             if not refreshed and self._current is current and self._expired(current):
                 raise Unready(f"its access has expired and cannot be renewed now: {self.trouble}")
         elif self.oauth.grant is not Grant.USER and self._expired(current):

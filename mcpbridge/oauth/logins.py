@@ -54,6 +54,7 @@ class Logins:
 
     @ivar _now: seconds since the epoch.
     @ivar _random: so many random bytes.
+    @ivar _logged_in: called when there is access that was not there before.
     """
 
     _authorizer: Authorizer
@@ -62,6 +63,7 @@ class Logins:
     _clock: IReactorTime
     _now: Callable[[], float]
     _random: Callable[[int], bytes]
+    _logged_in: Callable[[], None] = lambda: None
     _pending: PendingLogin | None = attrs.field(init=False, default=None, repr=False)
     _outcome: str = attrs.field(init=False, default="")
     _lock: DeferredLock = attrs.field(init=False, factory=DeferredLock)
@@ -291,6 +293,7 @@ class Logins:
         await self._end()
         await self._authorizer.accept(self._authorizer.key(discovery.server.issuer), credentials)
         self._outcome = "imported"
+        self._logged_in()
 
     async def _no_tokens(self, answer: Denied | Unavailable, attempt: Attempt) -> LoginFailed:
         if isinstance(answer, Denied) and answer.error == "invalid_client":
@@ -301,6 +304,7 @@ class Logins:
         credentials = Credentials(found.server, found.client, found.resource, found.scopes, tokens)
         await self._authorizer.accept(self._authorizer.key(found.server.issuer), credentials)
         self._outcome = "logged in"
+        self._logged_in()
 
     async def _end(self, outcome: str = "") -> None:
         self._pending, self._outcome = None, outcome

@@ -64,11 +64,13 @@ class Authorizers:
 
     @ivar _state_dir: where the store is.
     @ivar _environment: for keys, helpers and proxies.
+    @ivar logged_in: told the name of a server when there is access to it that was not there before.
     """
 
     _reactor: Any
     _state_dir: str
     _environment: Mapping[str, str] = attrs.field(repr=False)
+    logged_in: Callable[[str], None] = lambda name: None
     _accounts: dict[str, _Account] = attrs.field(init=False, factory=dict)
     _threads: ThreadPool = attrs.field(init=False, factory=lambda: ThreadPool(0, 1, "store"))
     _store: SQLiteTokenStore = attrs.field(init=False)
@@ -243,7 +245,15 @@ class Authorizers:
             exchange,
             Leases(self._state_dir, self._reactor),
         )
-        logins = Logins(authorizer, self._callback, self._store, self._reactor, time.time, os.urandom)
+        logins = Logins(
+            authorizer,
+            self._callback,
+            self._store,
+            self._reactor,
+            time.time,
+            os.urandom,
+            lambda: self.logged_in(upstream.name),
+        )
         return _Account(upstream, authorizer, logins, static)
 
     def _dismiss(self, name: str) -> None:

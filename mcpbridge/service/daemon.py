@@ -137,6 +137,7 @@ class Daemon(service.Service):
             self._log.error("Nothing will be remembered: {error}", error=printable(str(error)))
             self._snapshots = SnapshotStore.in_memory()
         self._transports = Transports(self._reactor, self._options.state_dir, self._options.environment)
+        self._transports.authorizers.logged_in = self._wake
         self._transports.start()
         self._transports.authorizers.serve(self._configuration.upstreams.values())
         for upstream in self._configuration.upstreams.values():
@@ -155,6 +156,11 @@ class Daemon(service.Service):
         return UpstreamService(
             upstream, self._reactor, self._transports.make, self._snapshots, self._exchanges, random.random
         )
+
+    def _wake(self, name: str) -> None:
+        upstream = self._upstreams.get(name)
+        if upstream is not None:
+            upstream.wake()
 
     # Clients.
 

@@ -108,6 +108,10 @@ class Link:
             for channel in list(self._channels.values()):
                 channel.transport.resume()
 
+    def wake(self) -> None:
+        """What kept the server from letting us in is gone."""
+        self._perform(self.bridge.wake())
+
     def stop(self, reason: Reason, text: str) -> Deferred[None]:
         """
         End every conversation. Whoever still waits gets an error of this reason and text.

@@ -133,6 +133,11 @@ class UpstreamService:
         DeferredList(list(self._stopping)).addCallback(lambda _: done.callback(None))
         return done
 
+    def wake(self) -> None:
+        """There is access to the server that was not there before."""
+        for link in list(self._leases):
+            link.wake()
+
     def busy(self) -> bool:
         """Whether a client waits for an answer."""
         return any(link.bridge.busy() for link in self._leases)

@@ -351,6 +351,85 @@ class OpeningTests(SynchronousTestCase):
         self.assertEqual([Hangup(7)], rig.taken())
 
 
+class LoginTests(SynchronousTestCase):
+    """A server that wants a login first: a state, not a failure."""
+
+    def locked(self) -> Rig:
+        rig = Rig()
+        rig.attach(1)
+        rig.connected(1)
+        rig.taken()
+        rig.loses(1, 1, DENIED)
+        return rig
+
+    def test_let_in(self) -> None:
+        """A client that comes is let in, and finds lists that are empty so far."""
+        rig = self.locked()
+
+        opened = tells(rig.taken())
+        rig.deliver(1, Called(11, "tools/list", None))
+
+        ((_, answer),) = opened
+        assert isinstance(answer, Completed)
+        self.assertIn("tools", jsonrpc.read(answer.result)["capabilities"])
+        self.assertEqual([(1, Completed(11, tools()))], tells(rig.taken()))
+
+    def test_call(self) -> None:
+        """A call is told at once what to do."""
+        rig = self.locked()
+        rig.taken()
+
+        rig.deliver(1, call(12))
+        rig.connected(2)
+        rig.loses(2, 1, DENIED)
+
+        self.assertEqual([(12, "auth_required", True)], errors(rig.taken()))
+
+    def test_after_the_login(self) -> None:
+        """After the login the same client is told that there is something now, and gets it."""
+        rig = self.locked()
+        rig.deliver(1, Called(11, "tools/list", None))
+        rig.connected(2)
+        rig.loses(2, 1, DENIED)
+        rig.taken()
+
+        rig.do(rig.bridge.wake())
+        conversation = max(effect.conversation for effect in rig.taken() if isinstance(effect, Connect))
+        rig.opens(conversation)
+        asked = {message.method: message.id for _, message in sends(rig.taken()) if isinstance(message, Request)}
+        rig.answers(conversation, asked["tools/list"], tools("a"))
+        told = tells(rig.taken())
+        rig.deliver(1, Called(13, "tools/list", None))
+
+        self.assertEqual([(1, Changed("tools"))], told)
+        self.assertEqual([(1, Completed(13, tools("a")))], tells(rig.taken()))
+
+    def test_nothing_is_remembered(self) -> None:
+        """What was made up meanwhile is not kept for the next time."""
+        rig = self.locked()
+
+        self.assertIsNone(rig.bridge.snapshot())
+
+    def test_without_snapshot(self) -> None:
+        """Where the user wants the server's own words only, the opening fails with the reason."""
+        rig = Rig(snapshot=False)
+        rig.attach(1)
+        rig.connected(1)
+        rig.taken()
+
+        rig.loses(1, 1, DENIED)
+
+        self.assertEqual([(10, "auth_required", True)], errors(rig.taken()))
+
+    def test_nobody_to_wake(self) -> None:
+        """A login that nobody waited for opens nothing."""
+        rig = Rig()
+
+        rig.do(rig.bridge.wake())
+
+        self.assertEqual([], rig.taken())
+
+
 class CallTests(SynchronousTestCase):
     """Requests and their answers."""
 
@@ -572,7 +651,7 @@ class LossTests(SynchronousTestCase):
 
     def test_hopeless(self) -> None:
         """Where trying again would not help, requests fail at once and nothing is tried unasked."""
-        rig = Rig()
+        rig = Rig(snapshot=False)
         rig.attach(1)
         rig.taken()
 

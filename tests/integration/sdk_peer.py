@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import mcp_types as types
 from mcp import Client, MCPError
+from mcp.shared.dispatcher import CallOptions
 
 Outcome = Any
 Scenario = Callable[["Peer"], Awaitable[Outcome]]
@@ -98,9 +99,11 @@ class Peer:
     async def raw(self, method: str, params: dict[str, Any] | None = None) -> Any:
         """Send any request: its whole result, unjudged."""
         # The public way holds the results of the methods it knows against models that are not those of tasks.
-        session, data, options = self.client.session, {"method": method, "params": params}, {}
+        session = self.client.session
+        data: dict[str, Any] = {"method": method, **({} if params is None else {"params": dict(params)})}
+        options: CallOptions = {}
         session._stamp(data, options)  # what each request carries in the modern era
-        return await session._dispatcher.send_raw_request(method, data["params"], options)
+        return await session._dispatcher.send_raw_request(method, data.get("params"), options)
 
     async def until(self, happened: Callable[[], Any]) -> Any:
         """Wait for something to become true: what it then is."""

@@ -442,4 +442,23 @@ SDK: dict[str, Scenario] = {
     "elicitation_url": asked_by("elicit_url", "elicitation/create"),
 }
 
+SESSION_ERA = frozenset(
+    {
+        "ping",
+        "unknown_notification",
+        "logging",
+        "logging_level",
+        "subscription",
+        "session_resource",
+        "growth",
+        "roots_changed",
+        "cancellation",
+        "state",
+        "ping_client",
+        "elicitation_url_required",
+        "task",
+    }
+)
+"""Scenarios that need what only a session has; the modern era has other means, with tests of their own."""
+
 TABLES = {"everything": EVERYTHING, "sdk": SDK}

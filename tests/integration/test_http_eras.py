@@ -198,16 +198,19 @@ class OfficialSDKTests(ErasTestCase):
         """
         What the server refuses comes as its own error, whatever the status.
         """
-        conversation = await self.of_era("streamable-http", "modern")
-        old = {**META, "io.modelcontextprotocol/protocolVersion": "2099-01-01"}
+        conversation = await self.of_era("streamable-http", "dual")
+        unknown = {**META, "io.modelcontextprotocol/protocolVersion": "2099-01-01"}
+        nobody = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
 
         errors = [
             await conversation.ask(modern(1, "own/method")),
-            await conversation.ask(Request(2, "tools/list", value({"_meta": old}))),
-            await conversation.ask(modern(3, "tools/call", name=5)),
+            await conversation.ask(Request(2, "tools/list", value({"_meta": unknown}))),
+            await conversation.ask(Request(3, "tools/list", value({"_meta": nobody}))),
+            await conversation.ask(modern(4, "tools/call", name=5)),
         ]
 
-        self.assertEqual([(1, -32601), (2, -32022), (3, -32602)], [(each.id, each.error.code) for each in errors])
+        codes = [(each.id, each.error.code) for each in errors]
+        self.assertEqual([(1, -32601), (2, -32022), (3, -32602), (4, -32020)], codes)
 
 
 class NegotiationTests(ErasTestCase):
@@ -226,8 +229,9 @@ class NegotiationTests(ErasTestCase):
         A server of the session era opens a session over C{server/discover}, refuses it all the same, and is not
         disturbed by that; nor is the question which transport it speaks.
         """
-        for kind in ("auto", "streamable-http"):
-            conversation = await self.of_era(kind, "legacy")  # type: ignore[arg-type]  # both are kinds
+        kinds: tuple[TransportKind, ...] = ("auto", "streamable-http")
+        for kind in kinds:
+            conversation = await self.of_era(kind, "legacy")
 
             refused = await conversation.ask(DISCOVER)
 
@@ -238,8 +242,9 @@ class NegotiationTests(ErasTestCase):
         """
         The other way round: C{initialize} is refused, and then C{server/discover} is not.
         """
-        for kind in ("auto", "streamable-http"):
-            conversation = await self.of_era(kind, "modern")  # type: ignore[arg-type]  # both are kinds
+        kinds: tuple[TransportKind, ...] = ("auto", "streamable-http")
+        for kind in kinds:
+            conversation = await self.of_era(kind, "modern")
 
             refused = await conversation.ask(INITIALIZE)
             await self.discovered(conversation)
@@ -264,7 +269,7 @@ class NegotiationTests(ErasTestCase):
 class FaultTests(ErasTestCase):
     """What a hostile server, or a bad day of a good one, makes of a request. Each is told within a second."""
 
-    async def _outcome(self, *answers: Callable[[Exchange], None], limits: HTTPLimits | None = None) -> Any:
+    async def _outcome_of(self, *answers: Callable[[Exchange], None], limits: HTTPLimits | None = None) -> Any:
         server = self.raw(*answers)
         conversation = self.converse("streamable-http", server.url, limits or HTTPLimits())
         await conversation.transport.connect(conversation.link)
@@ -298,7 +303,7 @@ class FaultTests(ErasTestCase):
             (says(json_answer(b"", b"401 Who")), Fate.REJECTED, Reason.AUTH_REQUIRED),
         ]
         for answer, fate, reason in table * 2:
-            loss = await self._outcome(answer)
+            loss = await self._outcome_of(answer)
             assert isinstance(loss, Loss), loss
             self.assertEqual((fate, reason), (loss.fate, loss.reason), loss.text)
 
@@ -309,7 +314,7 @@ class FaultTests(ErasTestCase):
         limits = HTTPLimits(max_message=100_000)
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000000\r\n\r\n"
         for answer in (head + b"x" * 300_000, STREAM_HEAD + b"data: " + b"x" * 300_000):
-            loss = await self._outcome(says(answer), limits=limits)
+            loss = await self._outcome_of(says(answer), limits=limits)
             self.assertEqual((Fate.FAILED, Reason.MALFORMED), (loss.fate, loss.reason))
 
     async def test_answered_all_the_same(self) -> None:
@@ -320,7 +325,7 @@ class FaultTests(ErasTestCase):
         strangers = b'data: {"jsonrpc":"2.0","id":2,"result":{}}\n\ndata: {"jsonrpc":"2.0","id":5,"method":"ping"}\n\n'
         right = b"data: " + RESULT + b"\n\n"
 
-        answer = await self._outcome(says(STREAM_HEAD + noise + strangers + right + right + noise, end=True))
+        answer = await self._outcome_of(says(STREAM_HEAD + noise + strangers + right + right + noise, end=True))
 
         self.assertEqual(Result(1, Raw(b"{}")), answer)
 

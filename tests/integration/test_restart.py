@@ -315,13 +315,13 @@ class UpstreamRestartTests(LivingTestCase):
 class RealRestartTests(LivingTestCase):
     """Real servers are restarted under a connected client: its next call works, as if nothing had happened."""
 
-    def restart(self, kind: str, path: str, command: list[str], arguments: dict[str, str]) -> None:
+    def restart(self, kind: str, path: str, command: list[str], arguments: dict[str, Any]) -> None:
         """Call, restart the server, call again."""
         port = free_port()
         given = {**plain_environment("/"), "PORT": str(port)}
         daemon = self.daemon({"real": {"type": kind, "url": f"http://127.0.0.1:{port}{path}"}})
         client = self.client(daemon, "real", ready=False)
-        texts = []
+        texts: list[str] = []
         for _ in range(2):
             with serving([*command, str(port)], given, port):
                 if not texts:

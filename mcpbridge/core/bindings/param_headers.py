@@ -31,6 +31,9 @@ _TYPES: Final = frozenset(("string", "integer", "boolean"))
 #: Levels of properties below the root of a schema. Real ones have three.
 _MAX_DEPTH: Final = 128
 
+#: Of an integer. str() takes 4300 digits at most (sys.get_int_max_str_digits), which are some 14,000 bits.
+_MAX_BITS: Final = 13_000
+
 _sentinel = re.compile(r"=\?base64\?(.*)\?=")
 _plain = re.compile(r"[!-~](?:[\t -~]*[!-~])?")
 _token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -147,7 +150,7 @@ def shown(value: object) -> str | None:
         return value
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, int) and -(10**4000) < value < 10**4000:
+    if isinstance(value, int) and value.bit_length() <= _MAX_BITS:
         return str(value)
     return None
 

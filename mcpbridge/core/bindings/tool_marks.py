@@ -7,6 +7,7 @@ A client is to leave out tools that are marked against the rules; that happens h
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -19,6 +20,7 @@ from mcpbridge.core.bindings.param_headers import InvalidAnnotation, ParamHeader
 from mcpbridge.core.jsonrpc import InvalidMessage
 
 _MARK: Final = b"x-mcp-header"
+_integer = re.compile(rb"0|-?[1-9][0-9]{0,300}")
 
 #: Tools with marks that are remembered. A server of hundreds of tools is a large one; the oldest go first.
 MAX_TOOLS: Final = 4096
@@ -148,6 +150,13 @@ def _text_at(top: Mapping[str, Raw], path: Sequence[str]) -> str | None:
             node = None if node is None else jsonrpc.members(node).get(name)
     except InvalidMessage:
         return None
-    if node is None or bytes(memoryview(node)[:1]) in (b"{", b"["):
+    if node is None:
         return None
-    return shown(jsonrpc.read(node))
+    first = bytes(memoryview(node)[:1])
+    if first in (b"{", b"[", b"n"):
+        return None
+    if first == b'"':
+        return jsonrpc.decode_string(node)
+    text = bytes(node)
+    # As is, since reading it costs more than all else here; other forms of numbers are rare.
+    return text.decode("ascii") if _integer.fullmatch(text) else shown(jsonrpc.read(node))

@@ -11,6 +11,7 @@ import enum
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -116,9 +117,11 @@ def choose_client(
         return known
     if server.registration_endpoint is not None:
         return Register(server.registration_endpoint, _registration(server, redirect_uri, scopes))
+    # Named, so that the one that is registered is the one that will be used.
+    port = f', "callbackPort": {urlsplit(redirect_uri).port}' if redirect_uri.startswith("http://") else ""
     raise IdentityUnavailable(
-        f"the authorization server {shown_issuer(server.issuer)} lets no client register itself; register one, with "
-        f'the redirect URI {redirect_uri}, and configure "oauth": {{"clientId": "..."}}'
+        f"the authorization server {shown_issuer(server.issuer)} lets no client register itself; register one, "
+        f'with the redirect URI {redirect_uri}, and configure "oauth": {{"clientId": "..."{port}}}'
     )
 
 

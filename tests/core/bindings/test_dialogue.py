@@ -9,6 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from mcpbridge.core.bindings.dialogue import BareDialogue, Dialogue, Finish
 from mcpbridge.core.bindings.http import HTTPLimits
 from mcpbridge.core.bindings.http_sse import HTTPSSE, EventsDialogue, PostDialogue
+from mcpbridge.core.bindings.modern_http import ModernHTTP, Spoken
+from mcpbridge.core.bindings.modern_notice import ModernNoticeDialogue
+from mcpbridge.core.bindings.modern_request import ModernRequestDialogue
 from mcpbridge.core.bindings.streamable_http import StreamableHTTP
 from mcpbridge.core.bindings.streamable_notice import FarewellDialogue, NoticeDialogue
 from mcpbridge.core.bindings.streamable_request import RequestDialogue
@@ -25,6 +28,7 @@ class DialogueTests(SynchronousTestCase):
         """
         session = StreamableHTTP.make("http://h/", {}, HTTPLimits(), lambda: 0.0)
         sse = HTTPSSE.make("http://h/", {}, HTTPLimits())
+        rules, spoken = ModernHTTP(session), Spoken("2026-07-28", "a")
         dialogues: list[Dialogue] = [
             RequestDialogue(session, Request(1, "a")),
             NoticeDialogue(session, Notification("a")),
@@ -32,10 +36,13 @@ class DialogueTests(SynchronousTestCase):
             StreamDialogue(session),
             EventsDialogue(sse),
             PostDialogue(sse, Request(1, "a")),
+            ModernRequestDialogue(rules, Request(1, "a"), spoken),
+            ModernNoticeDialogue(rules, Notification("a"), spoken),
         ]
 
-        self.assertEqual([1, None, None, None, None, 1], [dialogue.request_id for dialogue in dialogues])
-        self.assertEqual([False] * 6, [dialogue.settled for dialogue in dialogues])
+        ids = [dialogue.request_id for dialogue in dialogues]
+        self.assertEqual([1, None, None, None, None, 1, 1, None], ids)
+        self.assertEqual([False] * 8, [dialogue.settled for dialogue in dialogues])
 
     def test_bare(self) -> None:
         """
@@ -45,5 +52,6 @@ class DialogueTests(SynchronousTestCase):
         bare.retry_received(5)
 
         self.assertEqual(
-            (Finish(), (), Finish()), (bare.body_received(b""), bare.event_received("", b""), bare.ended(0, ""))
+            (Finish(), Finish(), (), Finish()),
+            (bare.proceed(), bare.body_received(b""), bare.event_received("", b""), bare.ended(0, "")),
         )

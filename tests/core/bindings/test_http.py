@@ -45,6 +45,14 @@ class HeaderTests(SynchronousTestCase):
             fields,
         )
 
+    def test_mirrored(self) -> None:
+        """
+        What repeats the message is the message's to say (2026-07-28).
+        """
+        configured = {"Mcp-Method": "a", "mcp-name": "b", "MCP-Protocol-Version": "c", "mcp-Param-Region": "d"}
+
+        self.assertEqual(((b"User-Agent", b"mcpbridge"),), header_fields(configured))
+
     def test_own_user_agent(self) -> None:
         """
         Theirs wins over ours.

@@ -166,6 +166,30 @@ class FieldsTests(SynchronousTestCase):
         self.assertEqual((), marks.fields("good", None))
         self.assertEqual((), marks.fields("plain", value({"region": "eu"})))
 
+    def test_numbers(self) -> None:
+        """
+        Every way to write a number has one way to be said; what is no integer is said as nothing, and nothing is too
+        long.
+        """
+        marks = learnt(GOOD)
+        table = [
+            (b"0", b"0"),
+            (b"-0", b"0"),
+            (b"-17", b"-17"),
+            (b"9007199254740993", b"9007199254740993"),
+            (b"1" * 1000, b"1" * 1000),
+            (b"1e3", b"1000"),
+            (b"1.5", None),
+            (b"1e400", None),
+            (b"1" * 5000, None),
+            (b"true", b"true"),
+            (b"null", None),
+        ]
+
+        for written, said in table:
+            fields = marks.fields("good", Raw(b'{"count":%b}' % written))
+            self.assertEqual(() if said is None else ((b"Mcp-Param-Count", said),), fields, written)
+
     def test_nested(self) -> None:
         """
         Arguments inside of others are found by their path.

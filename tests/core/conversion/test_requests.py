@@ -62,6 +62,7 @@ class OtherTests(SynchronousTestCase):
             ("x/unknown", Raw(b'{"context":1,"task":1}')),
             ("completion/complete", Raw(b'{"argument":{"context":1}}')),
             ("tools/call", Raw(b'{"arguments":{"task":1}}')),
+            ("tools/call", Raw(b'{"arguments": {}}')),
             ("tools/call", None),
         ]
 

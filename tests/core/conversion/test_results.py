@@ -213,6 +213,31 @@ class StructuredTests(SynchronousTestCase):
                 result_for(version, "tools/call", spoken),
             )
 
+    def test_beside_no_content(self) -> None:
+        """Content that is none cannot say anything more."""
+        result = {"content": "c", "structuredContent": [1]}
+
+        self.assertEqual({"content": "c", "structuredContent": {"result": [1]}}, called("2024-11-05", result))
+
+    def test_large_text(self) -> None:
+        """A text is not read to be compared with something much smaller than it."""
+        text = '{"a":1}' + " " * LARGE
+
+        found = called("2024-11-05", {"content": [{"type": "text", "text": text}], "structuredContent": {"a": 1}})
+
+        self.assertEqual([text, '{"a":1}'], texts(found))
+
+    def test_too_deep(self) -> None:
+        """What cannot be compared is said once more."""
+        deep = '{"a":' * 50_000 + "1" + "}" * 50_000
+        result = jsonrpc.assemble(
+            {"structuredContent": Raw(deep.encode()), "content": jsonrpc.value([{"type": "text", "text": deep}])}
+        )
+
+        found = result_for("2024-11-05", "tools/call", result)
+
+        self.assertTrue(found is result or bytes(found).count(b"text") == 4)
+
     def test_bytes(self) -> None:
         """Numbers are not read."""
         result = Raw(b'{"content":[],"structuredContent":[ 1e400, 12345678901234567890123 ],"_meta": {"x": 1.0} }')

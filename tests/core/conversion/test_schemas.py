@@ -168,6 +168,7 @@ class ReferenceTests(SynchronousTestCase):
             reference, plain = {"items": reference}, {"items": plain}
 
         self.assertRaises(TooDeep, wrapped, reference)
+        self.assertRaises(TooDeep, wrapped_schema, Raw(b'{"items":' * 50_000 + b'{"$ref":"#"}' + b"}" * 50_000))
         self.assertEqual(plain, inner(plain))
 
 

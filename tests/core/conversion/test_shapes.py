@@ -38,8 +38,10 @@ class ShapeTests(SynchronousTestCase):
     def test_too_deep(self) -> None:
         """What cannot be read is left as it is."""
         deep = Raw(b'{"a":' * 100_000 + b"1" + b"}" * 100_000)
+        deep_array = Raw(b"[" * 100_000 + b"]" * 100_000)
 
         self.assertEqual(({}, True), (opened(deep), replaced(deep, "a", shout) is deep))
+        self.assertEqual(([], True), (listed(deep_array), mapped(deep_array, shout) is deep_array))
 
     def test_mapped(self) -> None:
         """Elements that are not touched keep their bytes; if none is, so does the array."""

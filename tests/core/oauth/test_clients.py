@@ -109,7 +109,7 @@ class ChooseTests(SynchronousTestCase):
 
         error = self.assertRaises(IdentityUnavailable, choose_client, server, _nobody, None, REDIRECT, None, NOW)
 
-        self.assertIn('"oauth": {"clientId": "..."}', str(error))
+        self.assertIn('"oauth": {"clientId": "...", "callbackPort": 33418}', str(error))
         self.assertIn(REDIRECT, str(error))
 
     def test_configured_methods(self) -> None:

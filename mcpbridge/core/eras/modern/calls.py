@@ -1,13 +1,8 @@
 """
-The calls of a client of the stateless era, and what a server of the session era asks while they run.
+The open calls of a client of the stateless era.
 
-Such a server sends its question and waits, with the call still open. Such a client can only be asked by ending its
-request: with C{input_required}, the questions, and a state. So the call is I{parked}: it stays open toward the
-server while the client has no request for it. When the client asks again, with the answers and that state, its new
-request becomes the carrier of the very same call; nothing runs twice.
-
-The state is a handle that cannot be guessed, good for this client, this method and these arguments only. A call that
-nobody comes back for expires, and never attracts another question: clients may abandon calls, and say nothing.
+A call outlives the request that it was made with where a server of the session era asks something meanwhile: it is
+I{parked} then, and a later request of the client becomes its carrier (L{mcpbridge.core.eras.modern.parking}).
 """
 
 from __future__ import annotations
@@ -20,23 +15,87 @@ import attrs
 from msgspec import Raw
 
 from mcpbridge.core import jsonrpc
-from mcpbridge.core.eras.modern.envelope import ASKING
-from mcpbridge.core.events import Envelope, Event, ExchangeId, InputRequest
-from mcpbridge.core.jsonrpc import RequestId
+from mcpbridge.core.eras.modern.envelope import ASKING, LOG_LEVEL, close_params, open_params
+from mcpbridge.core.errors import INVALID_PARAMS
+from mcpbridge.core.events import (
+    Called,
+    Completed,
+    ExchangeId,
+    Failed,
+    InputRequest,
+    Logged,
+    Native,
+    Notified,
+    Progressed,
+)
+from mcpbridge.core.jsonrpc import InvalidMessage, Request, RequestId
+from mcpbridge.core.levels import LEVELS
 
-#: How a handle of ours begins: so that one which is no longer good is told from the state of a server.
-HANDLE_PREFIX: Final = "mcpbridge-"
-
-#: Calls of one client that wait for its answers. The oldest expires first.
+#: Calls of one client that wait for its answers, and outcomes that are kept for it. The oldest goes first.
 MAX_PARKED: Final = 64
 
-#: Questions of one call, in rounds. A server that asks and asks is stopped here.
-MAX_ROUNDS: Final = 16
+#: Bytes of outcomes that are kept for one client.
+MAX_KEPT: Final = 16 * 1024 * 1024
 
-#: Notifications kept for a parked call until its next carrier comes.
+#: Notifications kept for a parked call until its next carrier comes, and bytes of each.
 MAX_BUFFERED: Final = 64
+MAX_BUFFERED_SIZE: Final = 64 * 1024
+
+#: Bytes of a log message whose level is looked for.
+_MAX_LOG: Final = 1024 * 1024
 
 _EMPTY = Raw(b"{}")
+
+
+@attrs.frozen
+class Asked:
+    """
+    A request, taken apart.
+
+    @ivar params: without the envelope of the era and without what makes it a retry.
+    @ivar token: of its progress, as it came.
+    @ivar level: the least severe log messages that the client wants with it.
+    @ivar state: C{requestState}; it makes the request a retry.
+    @ivar responses: C{inputResponses}.
+    """
+
+    id: RequestId
+    method: str
+    params: dict[str, Raw]
+    token: Raw | None = None
+    level: str | None = None
+    state: Raw | None = None
+    responses: Raw | None = None
+
+    @classmethod
+    def read(cls, request: Request) -> Asked:
+        """
+        From a request.
+
+        @raise InvalidMessage: there is something in it that the era does not allow.
+        """
+        found, meta = open_params(request.params)
+        level = jsonrpc.decode_string(meta.get(LOG_LEVEL))
+        if LOG_LEVEL in meta and level not in LEVELS:
+            raise InvalidMessage(INVALID_PARAMS, f"Invalid params: a log level is one of {', '.join(LEVELS)}")
+        token = meta.get("progressToken")
+        if token is not None:
+            # A copy of its own: a slice would keep alive the whole message that it came in.
+            token = None if jsonrpc.decode_id(token) is None else Raw(bytes(token))
+        state = responses = None
+        if request.method in ASKING:
+            state, responses = found.pop("requestState", None), found.pop("inputResponses", None)
+        return cls(request.id, request.method, found, token, level, state, responses)
+
+    @property
+    def is_retry(self) -> bool:
+        """Whether it goes on with a call."""
+        return self.state is not None or self.responses is not None
+
+    def verbatim(self) -> dict[str, Raw]:
+        """Its params with all that makes it a retry, as a server of the same era wants them."""
+        retry = {"inputResponses": self.responses, "requestState": self.state}
+        return {**self.params, **{name: of for name, of in retry.items() if of is not None}}
 
 
 @attrs.define(eq=False)
@@ -44,61 +103,104 @@ class Call:
     """
     One exchange, as its client sees it.
 
+    @ivar params: of the request that it was made with.
     @ivar carriers: ids of the client's requests that want the answer; none while it is parked.
     @ivar level: the least severe log messages that the client wants with it; L{None} for none at all.
     @ivar pending: the server's questions that are not answered, by key.
     @ivar asked: those of them that the client has been given.
-    @ivar handle: of its last parking; L{None} if it never was.
+    @ivar handles: under which it may be found again; none if it never was parked.
+    @ivar progress: the highest that the client was told of.
     @ivar buffered: what happened while it was parked.
     @ivar final: its outcome, once there is one.
-    @ivar urls: it is over, and is to be sent again if the client visits what C{pending} says (-32042).
+    @ivar visits: it is over, and is to be sent again when the user has been where C{pending} says (-32042): the names
+        that the server gave to those places.
     """
 
     xid: ExchangeId
     method: str
-    params: Raw | None
+    params: dict[str, Raw]
     carriers: list[RequestId]
     token: Raw | None
     level: str | None
     pending: dict[str, InputRequest] = attrs.Factory(dict)
     asked: set[str] = attrs.Factory(set)
-    handle: str | None = None
     handles: list[str] = attrs.Factory(list)
     rounds: int = 0
-    buffered: list[Event] = attrs.Factory(list)
-    final: Event | None = None
-    urls: bool = False
-    envelope: Envelope | None = None
+    progress: float | None = None
+    buffered: list[Progressed | Logged | Notified] = attrs.Factory(list)
+    final: Completed | Failed | None = None
+    visits: frozenset[str] | None = None
 
     @property
     def may_ask(self) -> bool:
-        """Whether it may be answered with questions."""
-        return self.method in ASKING
+        """Whether its client may be asked something in its answer."""
+        return self.method in ASKING and self.final is None
 
     @property
     def is_parked(self) -> bool:
         """Whether it waits for its client to come back."""
         return not self.carriers
 
-    def digest(self) -> bytes:
-        """What a request must be the same in to be the retry of this call."""
-        return digest(self.method, self.params)
+    def called(self) -> Called:
+        """What the bridge is told of it."""
+        return Called(self.xid, self.method, close_params(self.params), self.token is not None, Native(self.level))
+
+    @property
+    def uri(self) -> str | None:
+        """What it reads, if it reads a resource."""
+        return jsonrpc.decode_string(self.params.get("uri")) if self.method == "resources/read" else None
+
+    def is_meant_by(self, asked: Asked) -> bool:
+        """Whether this request is the same call."""
+        return digest(self.method, self.params) == digest(asked.method, asked.params)
+
+    def advances(self, params: Mapping[str, Raw]) -> bool:
+        """Whether this progress is progress: over several rounds it must still increase (Progress)."""
+        value = jsonrpc.read(params.get("progress", Raw(b"null")))
+        if not isinstance(value, int | float):
+            return True
+        if self.rounds and self.progress is not None and value <= self.progress:
+            return False
+        self.progress = value
+        return True
+
+    def wants(self, level: str | None) -> bool:
+        """Whether log messages of this level go with it (Logging: none for a request that did not ask for any)."""
+        if self.level is None or level not in LEVELS:
+            return False
+        return LEVELS.index(level) >= LEVELS.index(self.level)
+
+    def buffer(self, event: Progressed | Logged | Notified) -> None:
+        """It happened while the call was parked."""
+        if isinstance(event, Progressed):
+            size = sum(len(memoryview(value)) for value in event.params.values())
+        else:
+            size = len(memoryview(event.params or _EMPTY))
+        if len(self.buffered) < MAX_BUFFERED and size <= MAX_BUFFERED_SIZE:
+            self.buffered.append(event)
 
 
-def digest(method: str, params: Raw | None) -> bytes:
+def level_of(params: Raw | None) -> str | None:
+    """Of a log message; L{None} if it has none, or is too large to be looked into."""
+    try:
+        return jsonrpc.decode_string(jsonrpc.members(params or _EMPTY, _MAX_LOG).get("level"))
+    except InvalidMessage:
+        return None
+
+
+def digest(method: str, params: Mapping[str, Raw]) -> bytes:
     """
     A digest of what a retry must repeat: the method, the name or uri, the arguments.
 
     Compared by value, since a client may write the same JSON in another way the second time.
     """
-    found = jsonrpc.members(params or _EMPTY)
-    same = {name: jsonrpc.read(value) for name, value in found.items() if name in ("name", "uri", "arguments")}
+    same = {name: jsonrpc.read(value) for name, value in params.items() if name in ("name", "uri", "arguments")}
     return hashlib.sha256(jsonrpc.canonical([method, same])).digest()
 
 
 @attrs.define(eq=False)
 class Calls:
-    """The open calls of one client."""
+    """The table of them."""
 
     by_xid: dict[ExchangeId, Call] = attrs.Factory(dict)
     _carriers: dict[RequestId, ExchangeId] = attrs.Factory(dict)
@@ -107,8 +209,14 @@ class Calls:
     def open(self, call: Call) -> None:
         """A new one."""
         self.by_xid[call.xid] = call
-        for carrier in call.carriers:
-            self._carriers[carrier] = call.xid
+        self._carriers.update(dict.fromkeys(call.carriers, call.xid))
+        self._handles.update(dict.fromkeys(call.handles, call.xid))
+
+    def renumber(self, call: Call, xid: ExchangeId) -> None:
+        """It goes on as another exchange."""
+        self.close(call)
+        call.xid = xid
+        self.open(call)
 
     def carried(self, request_id: RequestId) -> Call | None:
         """The call that this request of the client wants the answer of."""
@@ -135,7 +243,6 @@ class Calls:
         carriers, call.carriers = call.carriers, []
         for carrier in carriers:
             del self._carriers[carrier]
-        call.handle = handle
         call.handles.append(handle)
         call.asked |= set(call.pending)
         call.rounds += 1
@@ -143,7 +250,7 @@ class Calls:
         return carriers
 
     def of_handle(self, handle: str) -> Call | None:
-        """The parked call of this handle."""
+        """The call of this handle."""
         xid = self._handles.get(handle)
         return None if xid is None else self.by_xid[xid]
 
@@ -160,29 +267,25 @@ class Calls:
             del self._carriers[carrier]
         return call.carriers
 
-    def bearer(self, xid: ExchangeId | None) -> Call | None:
-        """
-        The call to put a question to: the one that it belongs to, where that is known; else the oldest that is open
-        now; else the oldest that is parked, at whose next round it is asked. Parked ones never win over open ones.
-        """
-        if xid is not None:
-            call = self.by_xid.get(xid)
-            return call if call is not None and call.may_ask and call.final is None else None
-        asking = [call for call in self.by_xid.values() if call.may_ask and call.final is None]
-        attached = (call for call in asking if not call.is_parked)
-        return next(attached, None) or next(iter(asking), None)
+    def attached(self) -> list[Call]:
+        """Those that a request of the client is open for, oldest first."""
+        return [call for call in self.by_xid.values() if not call.is_parked]
 
     def parked(self) -> list[Call]:
         """Those that wait for their client, oldest first."""
-        return [call for call in self.by_xid.values() if call.is_parked]
+        return [call for call in self.by_xid.values() if call.is_parked and call.final is None]
 
-
-def input_requests(questions: Mapping[str, InputRequest]) -> Raw:
-    """Questions as the member C{inputRequests}."""
-    entries: dict[str, Raw] = {}
-    for key, question in questions.items():
-        entry = {"method": jsonrpc.value(question.method)}
-        if question.params is not None:
-            entry["params"] = question.params
-        entries[key] = jsonrpc.assemble(entry)
-    return jsonrpc.assemble(entries)
+    def surplus(self) -> list[Call]:
+        """Outcomes that are too many to be kept, oldest first."""
+        kept = [call for call in self.by_xid.values() if call.is_parked and call.final is not None]
+        sizes = [
+            len(memoryview(call.final.result)) if isinstance(call.final, Completed) else 0 for call in kept
+        ]
+        room, too_many = MAX_KEPT - sum(sizes), len(kept) - MAX_PARKED
+        surplus: list[Call] = []
+        for call, size in zip(kept, sizes, strict=True):
+            if room >= 0 and too_many <= len(surplus):
+                break
+            surplus.append(call)
+            room += size
+        return surplus

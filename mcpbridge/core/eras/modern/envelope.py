@@ -127,7 +127,8 @@ def close_result(method: str, result: Raw, envelope: Envelope | None, server: Ra
     given = envelope or Envelope(COMPLETE)
     found["resultType"] = given.kind
     if method in CACHEABLE and given.kind == COMPLETE:
-        found["ttlMs"] = given.ttl if given.ttl is not None and _duration.fullmatch(memoryview(given.ttl)) else Raw(b"0")
+        is_sound = given.ttl is not None and _duration.fullmatch(memoryview(given.ttl))
+        found["ttlMs"] = given.ttl if is_sound and given.ttl is not None else Raw(b"0")
         found["cacheScope"] = given.scope if given.scope == _PUBLIC else _PRIVATE
     server = given.server or server
     if server is not None and is_object(server):

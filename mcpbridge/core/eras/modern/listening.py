@@ -1,17 +1,23 @@
 """
-Who of the clients' C{subscriptions/listen} hears what.
+Who of a client's C{subscriptions/listen} hears what.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import attrs
 from msgspec import Raw
 
 from mcpbridge.core import jsonrpc
-from mcpbridge.core.jsonrpc import InvalidMessage, RequestId
+from mcpbridge.core.conversion.shapes import opened
+from mcpbridge.core.effects import Deliver, Emit, Forget, PeerEffect, StartTimer, StopTimer
+from mcpbridge.core.eras.modern.envelope import tagged
+from mcpbridge.core.eras.modern.wording import Wording
+from mcpbridge.core.errors import INVALID_PARAMS
+from mcpbridge.core.events import Changed, ExchangeId, Subscribed, Unsubscribed
+from mcpbridge.core.jsonrpc import InvalidMessage, Notification, Request, RequestId
 
 #: What each list is called in a filter.
 FILTERS: Final[Mapping[str, str]] = {
@@ -23,7 +29,14 @@ FILTERS: Final[Mapping[str, str]] = {
 #: Resources that one client may listen to: as many as a session of the other era.
 MAX_URIS: Final = 1024
 
+#: Streams of one client. Real ones have one, and two while they change their minds.
+MAX_LISTENS: Final = 64
+
+#: Seconds for which resources are waited for before a C{subscriptions/listen} is acknowledged without them.
+ACKNOWLEDGE: Final = 10.0
+
 _EMPTY = Raw(b"{}")
+_NONE = Raw(b"[]")
 
 
 @attrs.define(eq=False)
@@ -42,21 +55,28 @@ class Listen:
     missing: set[str] | None
 
     @classmethod
-    def read(cls, request_id: RequestId, params: Raw | None) -> Listen:
+    def read(cls, request: Request, capabilities: Raw) -> Listen:
         """
-        From the params of the request.
+        From the request, as far as the server can do it.
 
-        @raise InvalidMessage: they are none of this method.
+        @raise InvalidMessage: it is none of this method.
         """
-        found = jsonrpc.members(params or _EMPTY).get("notifications")
+        found = jsonrpc.members(request.params or _EMPTY).get("notifications")
         if found is None:
-            raise InvalidMessage(-32602, "Invalid params: subscriptions/listen needs notifications")
+            raise InvalidMessage(INVALID_PARAMS, "Invalid params: subscriptions/listen needs notifications")
         wanted = jsonrpc.members(found)
-        uris = jsonrpc.read(wanted.get("resourceSubscriptions", Raw(b"[]")))
+        uris = jsonrpc.read(wanted.get("resourceSubscriptions", _NONE))
         if not isinstance(uris, list) or not all(isinstance(uri, str) for uri in uris) or len(uris) > MAX_URIS:
-            raise InvalidMessage(-32602, f"Invalid params: resourceSubscriptions is a list of at most {MAX_URIS} uris")
-        lists = frozenset(subject for name, subject in FILTERS.items() if wanted.get(name) == Raw(b"true"))
-        return cls(request_id, lists, list(dict.fromkeys(uris)), set(uris))
+            text = f"Invalid params: resourceSubscriptions is a list of at most {MAX_URIS} uris"
+            raise InvalidMessage(INVALID_PARAMS, text)
+        offered = opened(capabilities)
+        lists = frozenset(
+            subject
+            for name, subject in FILTERS.items()
+            if wanted.get(name) == Raw(b"true") and _has(offered.get(subject), "listChanged")
+        )
+        uris = list(dict.fromkeys(uris)) if _has(offered.get("resources"), "subscribe") else []
+        return cls(request.id, lists, uris, set(uris))
 
     def honoured(self) -> Raw:
         """The filter as it is in force."""
@@ -68,8 +88,133 @@ class Listen:
     def hears(self, subject: str, uri: str | None) -> bool:
         """Whether a change is for it."""
         if self.missing is not None:
+            # Subscriptions, Acknowledgment: that comes first.
             return False
         if uri is None:
             return subject in self.lists
         # Resources, Subscriptions: what was updated may be a part of what was subscribed to.
         return any(uri == wanted or uri.startswith(wanted.rstrip("/") + "/") for wanted in self.uris)
+
+
+@attrs.define(eq=False)
+class Listens:
+    """
+    All of one client.
+
+    @ivar _subscribing: what the server is being asked for.
+    """
+
+    _exchanges: Iterator[ExchangeId]
+    _wording: Wording
+    _open: dict[RequestId, Listen] = attrs.Factory(dict)
+    _subscribing: dict[ExchangeId, str] = attrs.Factory(dict)
+
+    def __contains__(self, request_id: object) -> bool:
+        return request_id in self._open
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def waits_for(self, xid: ExchangeId) -> bool:
+        """Whether the answer of this exchange is for us."""
+        return xid in self._subscribing
+
+    def open(self, request: Request, capabilities: Raw) -> Sequence[PeerEffect]:
+        """
+        A new one.
+
+        @param capabilities: the server's.
+        @raise InvalidMessage: it cannot be.
+        """
+        if len(self._open) >= MAX_LISTENS:
+            raise InvalidMessage(INVALID_PARAMS, f"Over {MAX_LISTENS} streams of changes are open; close some")
+        listen = Listen.read(request, capabilities)
+        agreed = {uri for other in self._open.values() for uri in other.uris if uri not in (other.missing or ())}
+        listen.missing = {uri for uri in listen.uris if uri not in agreed}
+        self._open[request.id] = listen
+        effects: list[PeerEffect] = []
+        under_way = set(self._subscribing.values())
+        for uri in listen.uris:
+            if uri in listen.missing and uri not in under_way:
+                xid = next(self._exchanges)
+                self._subscribing[xid] = uri
+                effects.append(Deliver(Subscribed(xid, uri, None)))
+        if listen.missing:
+            effects.append(StartTimer(("acknowledge", request.id), ACKNOWLEDGE))
+        else:
+            effects += self._acknowledge(listen)
+        return effects
+
+    def subscribed(self, xid: ExchangeId, agreed: bool) -> Sequence[PeerEffect]:
+        """The server has answered."""
+        uri = self._subscribing.pop(xid)
+        if agreed and not self._is_wanted(uri):
+            # Whoever wanted it has gone meanwhile, or did not want to wait.
+            return (Deliver(Unsubscribed(next(self._exchanges), uri, None)),)
+        effects: list[PeerEffect] = []
+        for listen in self._open.values():
+            if listen.missing is None or uri not in listen.missing:
+                continue
+            listen.missing.discard(uri)
+            if not agreed:
+                listen.uris.remove(uri)
+            if not listen.missing:
+                effects += (StopTimer(("acknowledge", listen.id)), *self._acknowledge(listen))
+        return effects
+
+    def _is_wanted(self, uri: str) -> bool:
+        return any(uri in listen.uris for listen in self._open.values())
+
+    def _acknowledge(self, listen: Listen) -> Sequence[PeerEffect]:
+        listen.uris = [uri for uri in listen.uris if uri not in (listen.missing or ())]
+        listen.missing = None
+        params = tagged(jsonrpc.assemble({"notifications": listen.honoured()}), listen.id)
+        return (Emit(Notification("notifications/subscriptions/acknowledged", params), listen.id),)
+
+    def fired(self, request_id: RequestId) -> Sequence[PeerEffect]:
+        """It has waited long enough to be acknowledged."""
+        listen = self._open.get(request_id)
+        return () if listen is None else self._acknowledge(listen)
+
+    def cancel(self, request_id: RequestId) -> Sequence[PeerEffect]:
+        """The client does not listen any more."""
+        listen = self._open.pop(request_id)
+        effects: list[PeerEffect] = [Forget(request_id)]
+        if listen.missing is not None:
+            effects.append(StopTimer(("acknowledge", request_id)))
+        asked = self._subscribing.values()
+        unwanted = [uri for uri in listen.uris if not self._is_wanted(uri) and uri not in asked]
+        return effects + [Deliver(Unsubscribed(next(self._exchanges), uri, None)) for uri in unwanted]
+
+    def changed(self, event: Changed) -> Sequence[PeerEffect]:
+        """Tell those who want to hear of it."""
+        method, params = f"notifications/{event.what}/list_changed", event.params
+        if event.uri is not None:
+            method = "notifications/resources/updated"
+            params = params or jsonrpc.value({"uri": event.uri})
+        return [
+            Emit(Notification(method, tagged(params, listen.id)), listen.id)
+            for listen in self._open.values()
+            if listen.hears(event.what, event.uri)
+        ]
+
+    def end(self) -> Sequence[PeerEffect]:
+        """All of them, by our wish: each with its result (Subscriptions)."""
+        effects: list[PeerEffect] = []
+        for listen in self._open.values():
+            effects += (self.ended(listen.id), StopTimer(("acknowledge", listen.id)))
+        self._open.clear()
+        return effects
+
+    def ended(self, request_id: RequestId) -> Emit:
+        """The result of one."""
+        return self._wording.result(request_id, "subscriptions/listen", tagged(None, request_id))
+
+    def close(self) -> Sequence[PeerEffect]:
+        """The server is somebody else's from now on."""
+        self._subscribing.clear()
+        return self.end()
+
+
+def _has(offered: Raw | None, ability: str) -> bool:
+    return opened(offered).get(ability) == Raw(b"true")
