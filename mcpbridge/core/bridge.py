@@ -57,6 +57,7 @@ from mcpbridge.core.events import (
     Cancelled,
     Changed,
     Completed,
+    Envelope,
     Event,
     ExchangeId,
     Failed,
@@ -64,6 +65,7 @@ from mcpbridge.core.events import (
     InputRequired,
     InputSupplied,
     InputWithdrawn,
+    Introduced,
     LevelSet,
     Logged,
     Lost,
@@ -553,8 +555,10 @@ class Bridge:
         for method in self.catalog.doubtful():
             self._fetch(method)
 
-    def _page(self, method: str, page: Raw) -> None:
+    def _page(self, method: str, page: Raw, envelope: Envelope | None) -> None:
         known = self.catalog.known(method)
+        # What a server says of how long it is good is said of one page.
+        is_whole = not self.catalog.has_pages(method)
         try:
             taken = self.catalog.take(method, page)
         except InvalidMessage as invalid:
@@ -578,7 +582,7 @@ class Bridge:
             assert exchange.session is not None
             if exchange.session in self._sessions and self.catalog.trusted(method):
                 self._sessions[exchange.session].current.discard(method)
-            self._effects.append(Tell(exchange.session, Completed(xid, merged)))
+            self._effects.append(Tell(exchange.session, Completed(xid, merged, envelope if is_whole else None)))
         if taken:
             self._effects.append(Save())
         if taken and known is not None:
@@ -610,6 +614,10 @@ class Bridge:
 
     def _list_changed(self, event: Changed) -> None:
         self.catalog.doubt(event.what)
+        if event.suspected and self.policy.snapshot:
+            # Clients are told if it turns out to be so.
+            self._effects.append(StartTimer("revalidate", _REVALIDATE))
+            return
         stale = {method for method, listing in LISTINGS.items() if listing.subject == event.what}
         for session, of in self._sessions.items():
             of.current |= stale
@@ -795,7 +803,7 @@ class Bridge:
             return
         if exchange.session is None:
             if exchange.listing is not None:
-                self._page(exchange.listing, event.result)
+                self._page(exchange.listing, event.result, event.envelope)
         else:
             of = self._sessions[exchange.session]
             match exchange.event:
@@ -803,6 +811,9 @@ class Bridge:
                     of.level = level
                 case Subscribed(uri=uri, params=params):
                     of.uris[uri] = params
+                case Unsubscribed(uri=uri):
+                    # It may have been subscribed to when this was asked, and the answer have come after.
+                    of.uris.pop(uri, None)
             self._effects.append(Tell(exchange.session, event))
             if exchange.method not in IDEMPOTENT:
                 self._acted(exchange.session)
@@ -851,10 +862,18 @@ class Bridge:
         self._effects += (StopTimer("opening"), StartTimer("stable", _STABLE))
         if changed:
             self._effects.append(Save())
-        for xid, exchange in list(self._exchanges.items()):
-            if isinstance(exchange.event, Opened) and exchange.session is not None:
-                del self._exchanges[xid]
-                self._effects.append(Tell(exchange.session, Completed(xid, self._for_clients(result))))
+        waiting = {
+            xid: exchange.session
+            for xid, exchange in self._exchanges.items()
+            if isinstance(exchange.event, Opened) and exchange.session is not None
+        }
+        for xid, session in waiting.items():
+            del self._exchanges[xid]
+            self._effects.append(Tell(session, Completed(xid, self._for_clients(result))))
+        if changed:
+            told = set(waiting.values())
+            others = (session for session in self._sessions if session not in told)
+            self._effects += (Tell(session, Introduced(self._for_clients(result))) for session in others)
         self._restore_wishes()
         self.catalog.doubt()
         self._fetch_doubtful()
@@ -1026,6 +1045,7 @@ class Bridge:
             return
         for outer, inner in keys.items():
             self._questions[outer] = (conversation, inner, session)
+        self._be_patient(session)
         client = self._sessions[session]
         if client.ready:
             self._effects.append(Tell(session, asked))
@@ -1033,6 +1053,13 @@ class Bridge:
             client.held.append(asked)
         else:
             self._refuse(asked, f"{_MAX_HELD} questions wait for the client already")
+
+    def _be_patient(self, session: SessionId) -> None:
+        """A human is asked: whatever the client waits for may take as long as if it had just been asked for."""
+        deadline = self._now + self._ticks(self.policy.call_timeout)
+        for exchange in self._exchanges.values():
+            if exchange.session == session:
+                exchange.deadline = max(exchange.deadline, deadline)
 
     def _refuse(self, asked: InputRequired, why: str) -> None:
         for key in asked.requests:

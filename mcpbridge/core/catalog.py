@@ -145,6 +145,11 @@ class Catalog:
         self._fetches[method] = _Fetch()
         return True
 
+    def has_pages(self, method: str) -> bool:
+        """Whether a page has come, and the fetch goes on."""
+        fetch = self._fetches.get(method)
+        return fetch is not None and bool(fetch.pages)
+
     def abort(self, method: str) -> None:
         """The fetch failed."""
         self._fetches.pop(method, None)

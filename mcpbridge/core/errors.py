@@ -54,6 +54,7 @@ class Reason(enum.Enum):
     UPSTREAM_TIMEOUT = "upstream_timeout"
     OUTCOME_UNKNOWN = "upstream_lost_outcome_unknown"
     SESSION_LOST = "session_lost"
+    VERSION_REFUSED = "upstream_version_refused"
     MALFORMED = "upstream_malformed"
     AUTH_REQUIRED = "auth_required"
     AUTH_FAILED = "auth_failed"

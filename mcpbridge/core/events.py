@@ -70,6 +70,17 @@ class Ready:
 
 
 @attrs.frozen
+class Introduced:
+    """
+    Down. What a server says of itself has changed since the client was told.
+
+    @ivar opening: as in the answer of L{Opened}.
+    """
+
+    opening: Raw
+
+
+@attrs.frozen
 class Called:
     """
     Up. A request that wants an answer.
@@ -265,6 +276,7 @@ class Lost:
 Event: TypeAlias = (
     Opened
     | Ready
+    | Introduced
     | Called
     | Notified
     | Cancelled

@@ -16,12 +16,22 @@ import attrs
 from zope.interface import implementer
 
 from mcpbridge.core import jsonrpc
-from mcpbridge.core.effects import Deliver, PeerEffect, StartTimer
+from mcpbridge.core.conversion.shapes import listed, opened
+from mcpbridge.core.effects import Abandon, Deliver, Emit, PeerEffect, StartTimer
 from mcpbridge.core.eras import legacy, modern
-from mcpbridge.core.errors import UNSUPPORTED_PROTOCOL_VERSION, ErrorObject, Fate, Loss, Reason
+from mcpbridge.core.errors import (
+    HEADER_MISMATCH,
+    MISSING_CLIENT_CAPABILITY,
+    UNSUPPORTED_PROTOCOL_VERSION,
+    ErrorObject,
+    Fate,
+    Loss,
+    Reason,
+)
 from mcpbridge.core.events import Completed, Event, ExchangeId, Failed, Lost, Opened
 from mcpbridge.core.interfaces import IClientPeer
-from mcpbridge.core.jsonrpc import InvalidMessage, Message, RequestId
+from mcpbridge.core.jsonrpc import Error, InvalidMessage, Message, Request, RequestId, Result
+from mcpbridge.version import VERSION
 
 #: Every revision that mcpbridge speaks, newest first.
 VERSIONS: Final = (*modern.VERSIONS, *legacy.VERSIONS)
@@ -31,6 +41,9 @@ MODERN: Final = "modern"
 
 #: Seconds that a server gets to answer C{server/discover} at all. Some of the session era say nothing to it.
 SILENCE: Final = 5.0
+
+#: Who asks where the client does not say who it is.
+_OURSELVES: Final = jsonrpc.value({"name": "mcpbridge", "version": VERSION})
 
 
 @attrs.define
@@ -47,16 +60,29 @@ class Verdict:
 
 
 @implementer(IClientPeer)
-@attrs.define(eq=False, repr=False)
+@attrs.define(eq=False)
 class Negotiation:
-    """A client peer that becomes one of the server's era."""
+    """
+    A client peer that becomes one of the server's era.
+
+    @ivar _name: what the server is called if it does not say.
+    @ivar _trying: the era that is tried; L{None} before, and once it is known.
+    @ivar _first_answer: why the era that was tried first will not do.
+    @ivar _late: of a server that was silent: it may be slow to start, so that what it was asked first may still be
+        answered.
+    @ivar _discover: the request that asked it.
+    """
 
     _verdict: Verdict
+    _name: str = "unknown"
     _ids: Iterator[int] = attrs.Factory(lambda: itertools.count(1))
     _peer: IClientPeer = attrs.field(init=False)
     _opened: Opened | None = None
     _trying: str | None = None
     _first_answer: Failed | Lost | None = None
+    _late: IClientPeer | None = None
+    _discover: RequestId | None = None
+    _probed_again: bool = False
 
     def __attrs_post_init__(self) -> None:
         self._peer = legacy.ClientPeer(ids=self._ids)
@@ -71,6 +97,8 @@ class Negotiation:
 
     def receive(self, message: Message, within: RequestId | None) -> Sequence[PeerEffect]:
         """See L{mcpbridge.core.interfaces.IPeer}."""
+        if self._late is not None and isinstance(message, Result | Error) and message.id == self._discover:
+            return self._answered_late(self._late.receive(message, within))
         return self._judged(self._peer.receive(message, within))
 
     def receive_garbage(self, invalid: InvalidMessage) -> Sequence[PeerEffect]:
@@ -83,10 +111,11 @@ class Negotiation:
 
     def close(self, loss: Loss) -> Sequence[PeerEffect]:
         """See L{mcpbridge.core.interfaces.IClientPeer}."""
-        if self._trying == MODERN and not self._verdict.fixed and loss.fate is Fate.UNKNOWN:
+        first = self._trying == MODERN and self._first_answer is None
+        if first and not self._verdict.fixed and loss.fate is Fate.UNKNOWN and loss.reason not in _OUR_WISH:
             # Some end when they are spoken to before initialize.
             self._verdict.era = LEGACY
-        self._trying = None
+        self._trying = self._late = None
         return self._peer.close(loss)
 
     def forget(self, xid: ExchangeId) -> None:
@@ -99,35 +128,67 @@ class Negotiation:
 
     def fired(self, key: Hashable) -> Sequence[PeerEffect]:
         """See L{mcpbridge.core.interfaces.IPeer}."""
-        if key == "silence":
-            return self._fall_back(None) if self._trying == MODERN and self._opened is not None else ()
-        return self._peer.fired(key)
+        if key != "silence":
+            return self._peer.fired(key)
+        if self._trying != MODERN or self._opened is None:
+            return ()
+        loss = Loss(Fate.FAILED, Reason.UPSTREAM_TIMEOUT, f"it did not answer server/discover within {SILENCE:g} s")
+        silent = Lost(self._opened.xid, loss)
+        if self._first_answer is not None:
+            return self._refused(silent, ())
+        self._first_answer = silent
+        self._late = self._peer
+        return self._try(LEGACY)
 
     def _try(self, era: str) -> Sequence[PeerEffect]:
         assert self._opened is not None
         self._trying = era
         if era == MODERN:
-            self._peer = modern.ClientPeer(ids=self._ids)
+            self._peer = modern.ClientPeer(name=self._name, ids=self._ids)
             effects = self._peer.send(self._opened)
-            may_fall_back = not self._verdict.fixed and self._first_answer is None
-            return (*effects, StartTimer("silence", SILENCE)) if may_fall_back else effects
+            self._discover = _request_id(effects)
+            return effects if self._verdict.fixed else (*effects, StartTimer("silence", SILENCE))
         self._peer = legacy.ClientPeer(ids=self._ids)
         version = self._opened.version if self._opened.version in legacy.VERSIONS else legacy.VERSIONS[0]
-        return self._peer.send(attrs.evolve(self._opened, version=version))
+        # Lifecycle, Initialization: it needs a name, which clients of the other era may leave out.
+        params = {"clientInfo": _OURSELVES, **self._opened.params}
+        return self._peer.send(attrs.evolve(self._opened, version=version, params=params))
 
     def _judged(self, effects: Sequence[PeerEffect]) -> Sequence[PeerEffect]:
-        if self._trying is None or self._opened is None:
+        if self._opened is None:
             return effects
-        for effect in effects:
-            if isinstance(effect, Deliver):
-                match effect.event:
-                    case Completed(xid) if xid == self._opened.xid:
-                        self._verdict.era = self._trying
-                        self._trying = None
-                        return effects
-                    case Failed(xid) | Lost(xid) if xid == self._opened.xid:
-                        return self._refused(effect.event, effects)
+        if self._trying is None:
+            return [self._renegotiated(effect) for effect in effects] if self._peer_is_modern else effects
+        match _outcome(effects, self._opened.xid):
+            case Completed():
+                return (*effects, *self._settle(self._trying))
+            case Failed() | Lost() as refused:
+                return self._refused(refused, effects)
         return effects
+
+    @property
+    def _peer_is_modern(self) -> bool:
+        return isinstance(self._peer, modern.ClientPeer)
+
+    def _settle(self, era: str) -> Sequence[PeerEffect]:
+        """The server speaks this era."""
+        self._verdict.era = era
+        self._trying = None
+        late, self._late = self._late, None
+        return () if late is None or self._discover is None else (Abandon(self._discover),)
+
+    def _answered_late(self, effects: Sequence[PeerEffect]) -> Sequence[PeerEffect]:
+        """A server that was slow to start has got to what it was asked first."""
+        assert self._opened is not None
+        late, self._late = self._late, None
+        match _outcome(effects, self._opened.xid):
+            case Completed() if late is not None:
+                # What initialize will be answered has nobody who waits for it.
+                self._peer = late
+                return (*effects, *self._settle(MODERN))
+            case Failed() | Lost() as refused:
+                self._first_answer = refused
+        return ()
 
     def _refused(self, answer: Failed | Lost, effects: Sequence[PeerEffect]) -> Sequence[PeerEffect]:
         if self._first_answer is not None:
@@ -135,18 +196,52 @@ class Negotiation:
             self._trying = None
             assert self._opened is not None
             return (Deliver(attrs.evolve(self._first_answer, xid=self._opened.xid)),)
+        if self._trying == MODERN and not self._probed_again and _is_modern(answer):
+            self._probed_again = True
+            return self._try(MODERN)
         if self._verdict.fixed or not _another_may(self._trying, answer):
             self._trying = None
             return effects
-        return self._fall_back(answer)
-
-    def _fall_back(self, answer: Failed | Lost | None) -> Sequence[PeerEffect]:
-        assert self._opened is not None
-        if answer is None:
-            loss = Loss(Fate.FAILED, Reason.UPSTREAM_TIMEOUT, "it answers neither server/discover nor initialize")
-            answer = Lost(self._opened.xid, loss)
         self._first_answer = answer
         return self._try(LEGACY if self._trying == MODERN else MODERN)
+
+    def _renegotiated(self, effect: PeerEffect) -> PeerEffect:
+        """
+        A server that refuses the revision in mid-conversation has become another one. It has done nothing, so what it
+        refused may be sent again when it is known what it speaks now.
+        """
+        if not isinstance(effect, Deliver) or not isinstance(effect.event, Failed):
+            return effect
+        failed = effect.event
+        if not _refuses_version(failed.error):
+            return effect
+        if not self._verdict.fixed:
+            self._verdict.era = None
+        text = f"it does not speak this protocol version any more: {failed.error.message}"
+        return Deliver(Lost(failed.xid, Loss(Fate.SESSION_LOST, Reason.VERSION_REFUSED, text)))
+
+
+def _request_id(effects: Sequence[PeerEffect]) -> RequestId | None:
+    asked = (effect.message for effect in effects if isinstance(effect, Emit))
+    return next((message.id for message in asked if isinstance(message, Request)), None)
+
+
+def _outcome(effects: Sequence[PeerEffect], xid: ExchangeId) -> Completed | Failed | Lost | None:
+    """How this exchange ends, if it does."""
+    for effect in effects:
+        if isinstance(effect, Deliver) and isinstance(effect.event, Completed | Failed | Lost):
+            if effect.event.xid == xid:
+                return effect.event
+    return None
+
+
+def _is_modern(answer: Failed | Lost) -> bool:
+    """Whether only a server of the stateless era refuses like that, and may not do so the next time."""
+    if isinstance(answer, Lost):
+        return False
+    if _refuses_version(answer.error):
+        return not set(_supported(answer.error)).isdisjoint(modern.VERSIONS)
+    return answer.error.code in (HEADER_MISMATCH, MISSING_CLIENT_CAPABILITY)
 
 
 def _another_may(tried: str | None, answer: Failed | Lost) -> bool:
@@ -156,7 +251,7 @@ def _another_may(tried: str | None, answer: Failed | Lost) -> bool:
         unknown_session = answer.loss.fate is Fate.SESSION_LOST
         refused = answer.loss.fate is Fate.FAILED and answer.loss.reason in _NO_EVIDENCE_AGAINST
         return tried == MODERN and (refused or unknown_session)
-    if answer.error.code == UNSUPPORTED_PROTOCOL_VERSION:
+    if _refuses_version(answer.error):
         supported = _supported(answer.error)
         return not supported or bool(set(supported) & set(legacy.VERSIONS if tried == MODERN else modern.VERSIONS))
     return True
@@ -164,10 +259,19 @@ def _another_may(tried: str | None, answer: Failed | Lost) -> bool:
 
 _NO_EVIDENCE_AGAINST: Final = (Reason.MALFORMED, Reason.UPSTREAM_UNREACHABLE)
 
+#: Why a conversation ends that says nothing of the server.
+_OUR_WISH: Final = (Reason.STOPPING, Reason.REMOVED, Reason.OVERLOADED)
+
+#: What -32022 was called before it was published; others use that code as they like.
+_FORMER: Final = -32004
+
+
+def _refuses_version(error: ErrorObject) -> bool:
+    if error.code == _FORMER:
+        return "supported" in opened(error.data)
+    return error.code == UNSUPPORTED_PROTOCOL_VERSION
+
 
 def _supported(error: ErrorObject) -> list[str]:
-    try:
-        found = jsonrpc.read(jsonrpc.members(error.data or b"{}").get("supported", b"[]"))
-    except InvalidMessage:
-        return []
-    return [version for version in found if isinstance(version, str)] if isinstance(found, list) else []
+    found = (jsonrpc.decode_string(version) for version in listed(opened(error.data).get("supported")))
+    return [version for version in found if version is not None]

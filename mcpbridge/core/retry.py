@@ -16,6 +16,7 @@ from mcpbridge.core.errors import ErrorObject, Fate, Loss, Reason, bridge_error
 IDEMPOTENT: Final = frozenset(
     (
         "initialize",
+        "server/discover",
         "ping",
         "tools/list",
         "prompts/list",
@@ -30,6 +31,7 @@ IDEMPOTENT: Final = frozenset(
         "tasks/get",
         "tasks/list",
         "tasks/result",
+        "tasks/update",
         "tasks/cancel",
     )
 )
@@ -71,6 +73,9 @@ def wait_before_retry(method: str, times: int, loss: Loss, entropy: Callable[[],
         case Fate.REJECTED if times <= MAX_REJECTIONS:
             wait = loss.retry_after if loss.retry_after is not None else backoff(times, entropy)
             return wait if wait <= LONGEST_WAIT else None
+        case Fate.SESSION_LOST if loss.reason is Reason.VERSION_REFUSED:
+            # What it speaks now has been found out since; one that refuses that as well will not be understood.
+            return 0.0 if times == 1 else None
         case Fate.SESSION_LOST if times <= MAX_REJECTIONS:
             return 0.0
         case Fate.UNKNOWN if method in IDEMPOTENT and times <= 1:

@@ -16,7 +16,14 @@ from hyperlink import EncodedURL
 from treq.client import HTTPClient as TreqClient
 from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import Deferred, succeed
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, CookieAgent, HostnameCachingHTTPSPolicy, ProxyAgent
+from twisted.web.client import (
+    URI,
+    Agent,
+    BrowserLikePolicyForHTTPS,
+    CookieAgent,
+    HostnameCachingHTTPSPolicy,
+    ProxyAgent,
+)
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
@@ -64,6 +71,15 @@ class PreparedURL(EncodedURL):
         return prepared
 
 
+def prepared_headers(url: PreparedURL) -> Headers:
+    """What every request to this URL has, so that it need not be found out and added each time (RFC 9110, 7.2)."""
+    parsed = URI.fromBytes(url.to_text().encode("ascii"))
+    host = b"[%b]" % parsed.host if b":" in parsed.host else parsed.host
+    if parsed.port != (443 if parsed.scheme == b"https" else 80):
+        host = b"%b:%d" % (host, parsed.port)
+    return Headers({b"Host": [host], b"Accept-Encoding": [b"identity"]})
+
+
 class _Jar(IndexableCookieJar):
     """Keeps the few cookies by which load balancers know a client, and no more."""
 
@@ -107,12 +123,13 @@ class HTTPClient(TreqClient):
         Make a request as every one of ours is made: redirects are for the caller to judge, and bodies are read as
         they come.
 
-        @param headers: not changed.
+        @param headers: not changed. Those of L{prepared_headers} need not be copied, which every call would feel.
         """
         if not len(self._jar):
             # What treq would add is cookies, of which there are none; without it a call costs a fifth less.
             uri = url.to_text().encode("ascii")
-            bare = self._bare.request(method.encode("ascii"), uri, headers.copy(), body)
+            own = headers if headers.hasHeader(b"Host") else headers.copy()
+            bare = self._bare.request(method.encode("ascii"), uri, own, body)
             return bare.addCallback(self._keep_cookies, method.encode("ascii"), uri)
         response: Deferred[Any] = self.request(
             method,

@@ -151,10 +151,11 @@ class IdentityAgent:
         self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
     ) -> Deferred[IResponse]:
         """
-        See L{IAgent}. The headers are changed; treq made them for this request.
+        See L{IAgent}. The headers are changed where they do not ask for that yet.
         """
         headers = Headers() if headers is None else headers
-        headers.setRawHeaders(b"Accept-Encoding", [b"identity"])
+        if headers.getRawHeaders(b"Accept-Encoding") != [b"identity"]:
+            headers.setRawHeaders(b"Accept-Encoding", [b"identity"])
         return self._agent.request(method, uri, headers, bodyProducer).addCallback(_decoded)
 
 

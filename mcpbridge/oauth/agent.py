@@ -45,6 +45,7 @@ class AuthorizingAgent:
     @ivar _url: of the upstream; decides to whom credentials are shown.
     @ivar _authorizer: L{None}: no OAuth for this server.
     @ivar _static: headers that are configured, or that a program makes.
+    @ivar _own: the URI of the last request of this origin, which is nearly always that of the next.
     """
 
     _agent: IAgent
@@ -52,6 +53,7 @@ class AuthorizingAgent:
     _url: str = attrs.field(repr=False)
     _authorizer: Authorizer | None
     _static: StaticHeaders | None
+    _own: bytes = attrs.field(init=False, default=b"", repr=False)
     _log = Logger()
 
     def request(
@@ -63,17 +65,46 @@ class AuthorizingAgent:
         @raise UpstreamUnavailable: (through the Deferred) we are not let in, or cannot ask to be; C{loss} says what the
             user has to do.
         """
-        if not same_origin(uri.decode("ascii", "replace"), self._url):
+        if uri != self._own and not self._is_ours(uri):
             return self._agent.request(method, uri, headers, bodyProducer)
-        return Deferred.fromCoroutine(self._request(method, uri, headers or Headers(), bodyProducer))
+        headers = Headers() if headers is None else headers
+        if self._static is not None or (self._authorizer is not None and not self._authorizer.has_nothing):
+            return Deferred.fromCoroutine(self._request(method, uri, headers, bodyProducer, None))
+        # The path of every call to a server that asks for nothing; it must cost nothing.
+        answered = self._agent.request(method, uri, headers, bodyProducer)
+        return answered.addCallback(self._let_in, method, uri, headers, bodyProducer)
+
+    def _is_ours(self, uri: bytes) -> bool:
+        if not same_origin(uri.decode("ascii", "replace"), self._url):
+            return False
+        self._own = uri
+        return True
+
+    def _let_in(
+        self, response: IResponse, method: bytes, uri: bytes, headers: Headers, bodyProducer: IBodyProducer | None
+    ) -> IResponse | Deferred[IResponse]:
+        if response.code not in (401, 403):
+            return response
+        return Deferred.fromCoroutine(self._request(method, uri, headers, bodyProducer, response))
 
     async def _request(
-        self, method: bytes, uri: bytes, headers: Headers, bodyProducer: IBodyProducer | None
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers,
+        bodyProducer: IBodyProducer | None,
+        refusal: IResponse | None,
     ) -> IResponse:
+        """
+        @param refusal: what the request without anything was answered with, if it was made already.
+        """
         tries = 0
         while True:
-            shown, sent = await self._authorized(headers)
-            response: IResponse = await self._agent.request(method, uri, sent, bodyProducer)
+            if refusal is None:
+                shown, sent = await self._authorized(headers)
+                response: IResponse = await self._agent.request(method, uri, sent, bodyProducer)
+            else:
+                shown, response, refusal = None, refusal, None
             tries += 1
             if response.code not in (401, 403):
                 return response

@@ -214,6 +214,11 @@ class Authorizer:
         return revoked
 
     @property
+    def has_nothing(self) -> bool:
+        """Whether it is known that there is nothing to show: most servers never ask for anything."""
+        return self._loaded and self._current is None and not self._unsaved
+
+    @property
     def current(self) -> Credentials | None:
         """What there is, as far as it has been loaded."""
         return self._current

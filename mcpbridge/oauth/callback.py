@@ -122,8 +122,8 @@ class _Limited(WrappingFactory):
         return super().buildProtocol(addr) if len(self.protocols) < _MAX_CONNECTIONS else None
 
 
-def _site(path: str, answer: Answer) -> WrappingFactory:
-    return _Limited(_Site(_Callback(path.encode("ascii"), answer), timeout=_IDLE))
+def _site(reactor: Any, path: str, answer: Answer) -> WrappingFactory:
+    return _Limited(_Site(_Callback(path.encode("ascii"), answer), timeout=_IDLE, reactor=reactor))
 
 
 @attrs.define(eq=False)
@@ -178,7 +178,9 @@ class Callback:
             self._users[user] = port
             return port
         try:
-            listening: Any = self._reactor.listenTCP(port, _site(path, self._answer), interface=_LOOPBACK)
+            listening: Any = self._reactor.listenTCP(
+                port, _site(self._reactor, path, self._answer), interface=_LOOPBACK
+            )
         except CannotListenError as error:
             self._log.info("no login can come to port {port}: {error}", port=port, error=str(error.socketError))
             return None

@@ -4,7 +4,7 @@ Talking to authorization servers: fetches what L{mcpbridge.core.oauth} wants to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 import attrs
 from twisted.logger import Logger
@@ -30,6 +30,9 @@ from mcpbridge.oauth.signing import Signer
 
 _FORM = (b"Content-Type", b"application/x-www-form-urlencoded")
 _JSON = (b"Content-Type", b"application/json")
+
+#: Characters from which on something sent is masked in what comes back; shorter ones are words.
+_SECRET = 8
 
 
 @attrs.define(eq=False)
@@ -125,9 +128,10 @@ class Exchange:
         document = await self._posted(form(url, params, client, await self._assertion(server, client)))
         if isinstance(document, Unavailable):
             return document
-        return read_token_response(
+        answer = read_token_response(
             document.status, document.body, self._now(), previous=previous, retry_after=document.retry_after
         )
+        return _without(answer, (*params.values(), client.secret)) if isinstance(answer, Denied) else answer
 
     async def device(
         self, server: ServerMetadata, client: Client, resource: str | None, scopes: Scopes | None
@@ -194,3 +198,12 @@ class Exchange:
 
     async def _optional(self, secret: Secret | None, what: str) -> str | None:
         return None if secret is None else await self._secrets.read(secret, what)
+
+
+def _without(denied: Denied, secrets: Iterable[str | None]) -> Denied:
+    """Servers that repeat what they were sent: it goes into a log and to a client."""
+    description = denied.description
+    for secret in secrets:
+        if secret is not None and len(secret) >= _SECRET:
+            description = description.replace(secret, "***")
+    return attrs.evolve(denied, description=description)

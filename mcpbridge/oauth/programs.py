@@ -38,6 +38,7 @@ class _Run(ProcessProtocol):
         self._done: Deferred[bytes] | None = done
         self._output = bytearray()
         self._words = b""
+        self._given_up: Failure | None = None
         self._call: IDelayedCall | None = reactor.callLater(DEADLINE, self._too_late)
 
     def connectionMade(self) -> None:
@@ -57,6 +58,9 @@ class _Run(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         """It is over."""
+        if self._given_up is not None:
+            self._finish(self._given_up)
+            return
         if reason.check(ProcessDone):
             self._finish(bytes(self._output))
             return
@@ -66,10 +70,16 @@ class _Run(ProcessProtocol):
         self._finish(Failure(ConfigurationError(f"{self._name} {status}{': ' + words if words else ''}")))
 
     def give_up(self, text: str) -> None:
-        """Do not wait any longer."""
-        self._finish(Failure(ConfigurationError(text)))
-        if self.transport is not None and self.transport.pid:
-            self.transport.signalProcess("KILL")
+        """Do not wait any longer than it takes to end it."""
+        if self._given_up is not None:
+            return
+        self._given_up = Failure(ConfigurationError(text))
+        if self.transport is None or not self.transport.pid:
+            self._finish(self._given_up)
+            return
+        self.transport.signalProcess("KILL")
+        # What it has started may hold its pipes.
+        self.transport.loseConnection()
 
     def _too_late(self) -> None:
         self._call = None

@@ -153,8 +153,8 @@ class Reception:
         for message in messages:
             if isinstance(message, InvalidMessage):
                 self._answer_in(batch, message.answer)
-            elif isinstance(message, Request) and message.method == "initialize":
-                error = ErrorObject(INVALID_REQUEST, "Invalid request: initialize must not be part of a batch")
+            elif isinstance(message, Request) and (message.method == "initialize" or classify(message) is not None):
+                error = ErrorObject(INVALID_REQUEST, f"Invalid request: {message.method} must not be part of a batch")
                 self._send(Error(message.id, error), message.id)
             else:
                 self.received(message, None)

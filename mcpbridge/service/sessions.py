@@ -22,7 +22,7 @@ from mcpbridge.core.effects import (
     StartTimer,
     StopTimer,
 )
-from mcpbridge.core.errors import LimitExceeded, Reason, bridge_error
+from mcpbridge.core.errors import ErrorObject, LimitExceeded, Reason, bridge_error
 from mcpbridge.core.events import Event, Failed, Opened
 from mcpbridge.core.interfaces import IServerPeer
 from mcpbridge.core.jsonrpc import InvalidMessage, Message, RequestId
@@ -73,7 +73,7 @@ class Session:
     @ivar cwd: the client's working directory.
     @ivar peer: our end of the conversation with the client.
     @ivar server: what it uses; L{None} if that is no longer configured.
-    @ivar slow: whether the client reads slowly.
+    @ivar _refusal: why there is no link, if the server has none to give.
     """
 
     number: SessionId
@@ -85,6 +85,7 @@ class Session:
     _missing: str = "This server is not configured any more"
     _link: Link | None = None
     _opened: Opened | None = None
+    _refusal: ErrorObject | None = None
     _timers: dict[Hashable, IDelayedCall] = attrs.Factory(dict)
 
     def received(self, message: Message, within: RequestId | None) -> None:
@@ -198,10 +199,10 @@ class Session:
         try:
             link = self.server.acquire(event, self.cwd)
         except LimitExceeded as limit:
-            error = bridge_error(Reason.OVERLOADED, self.server.name, str(limit), retryable=True)
-            self.perform(self.peer.send(Failed(event.xid, error)))
+            self._refusal = bridge_error(Reason.OVERLOADED, self.server.name, str(limit), retryable=True)
+            self._refuse(event)
             return
-        self._link = link
+        self._link, self._refusal = link, None
         link.attach(self.number, self)
         link.deliver(self.number, event)
 
@@ -209,7 +210,8 @@ class Session:
         xid = getattr(event, "xid", None)
         if xid is not None:
             name = self.server.name if self.server is not None else "mcpbridge"
-            self.perform(self.peer.send(Failed(xid, bridge_error(Reason.REMOVED, name, self._missing))))
+            refusal = self._refusal if self.server is not None else None
+            self.perform(self.peer.send(Failed(xid, refusal or bridge_error(Reason.REMOVED, name, self._missing))))
 
     def _release(self) -> None:
         link, self._link = self._link, None

@@ -170,7 +170,7 @@ class UpstreamService:
             self.name,
             opened,
             _policy(self.configured),
-            lambda: Negotiation(self._verdict),
+            lambda: Negotiation(self._verdict, self.name),
             self._exchanges,
             self._entropy,
         )

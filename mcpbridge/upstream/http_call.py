@@ -22,7 +22,7 @@ from zope.interface import implementer
 from mcpbridge.core.bindings.dialogue import Delivery, Dialogue, Finish, Hold, ReadBody, ReadEvents, Send, Step
 from mcpbridge.core.bindings.http import HeaderFields, HTTPRequest, MediaType, ResponseHead
 from mcpbridge.core.errors import Fate, Loss, Reason
-from mcpbridge.net.agent import HTTPClient, PreparedURL
+from mcpbridge.net.agent import HTTPClient, PreparedURL, prepared_headers
 from mcpbridge.net.body import BodyReader
 from mcpbridge.net.producer import MessageProducer
 from mcpbridge.upstream.http_failure import loss_of
@@ -79,7 +79,7 @@ class Wire:
     clock: IReactorTime
     paused: bool = False
     _urls: dict[str, PreparedURL] = attrs.field(factory=dict, repr=False)
-    _headers: dict[HeaderFields, Headers] = attrs.field(factory=dict, repr=False)
+    _headers: dict[tuple[str, HeaderFields], Headers] = attrs.field(factory=dict, repr=False)
 
     def perform(self, request: HTTPRequest, body: MessageProducer | None) -> Deferred[IResponse]:
         """Make a request."""
@@ -88,11 +88,12 @@ class Wire:
             if len(self._urls) >= _MAX_URLS:
                 self._urls.clear()
             url = self._urls[request.url] = PreparedURL.prepare(request.url)
-        headers = self._headers.get(request.headers)
+        same = (request.url, request.headers)
+        headers = self._headers.get(same)
         if headers is None:
             if len(self._headers) >= _MAX_HEADERS:
                 self._headers.clear()
-            headers = self._headers[request.headers] = Headers()
+            headers = self._headers[same] = prepared_headers(url)
             _add(headers, request.headers)
         if request.more:
             headers = headers.copy()

@@ -1,9 +1,8 @@
 """
-A script: the official Python SDK uses L{tests.integration.eras_peer} in one of its modes, over several ways at once, and
-prints what it saw.
+A script: the official Python SDK uses L{tests.integration.eras_peer} over several ways at once, and prints what it saw.
 
-Run as C{python -m tests.integration.eras_client WAYS}, where WAYS is JSON: C{{"direct": {"url": ...},
-"bridge": {"command": [...], "env": {...}, "cwd": ..., "mode": "legacy" | "auto" | "2026-07-28"}}}. It knows nothing of
+Run as C{python -m tests.integration.eras_client WAYS}, where WAYS is JSON: C{{"NAME": {"command": [...], "env": {...},
+"cwd": ..., "mode": "legacy" | "auto" | "2026-07-28"}, ...}}, or C{"url"} in place of a command. It knows nothing of
 mcpbridge.
 """
 

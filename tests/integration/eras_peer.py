@@ -2,8 +2,8 @@
 A script: an MCP server made with the official Python SDK, of the eras that it is told, on a port of its own choice,
 which it prints.
 
-Run as C{python -m tests.integration.eras_peer dual | modern | legacy [json]}. What a server of one era is asked in the
-other, it answers as the SDK does that knows no other.
+Run as C{python -m tests.integration.eras_peer dual | modern | legacy [json] [PORT]}. What a server of one era is asked
+in the other, it answers as the SDK does that knows no other.
 """
 
 import socket
@@ -72,7 +72,11 @@ def hung() -> str:
 @server.tool()
 async def change(ctx: Context[Any, Any]) -> str:
     """Say that the tools are others now."""
-    await ctx.notify_tools_changed()
+    if (ctx.protocol_version or "") < MODERN.decode("ascii"):
+        # To sessions the other says nothing.
+        await ctx.session.send_tool_list_changed()
+    else:
+        await ctx.notify_tools_changed()
     return "changed"
 
 
@@ -103,7 +107,7 @@ def of_era(app: App, era: str) -> App:
 
 def main(era: str, *options: str) -> None:
     """Serve until killed."""
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = socket.create_server(("127.0.0.1", next((int(each) for each in options if each.isdigit()), 0)))
     app: Any = of_era(server.streamable_http_app(json_response="json" in options), era)
     config = uvicorn.Config(app, log_level="critical")
     print(listening.getsockname()[1], flush=True)  # noqa: T201  # The test waits for it.

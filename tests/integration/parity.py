@@ -147,8 +147,9 @@ class Parity(SynchronousTestCase):
 
 def essence(outcome: Any) -> Any:
     """
-    What has to be the same also where the two ends speak other revisions and the bridge translates: not the revision, and
-    not what hangs on it (capabilities, the texts of errors).
+    What has to be the same also where the two ends speak other revisions and the bridge translates.
+
+    That is not the revision, nor what hangs on it: capabilities, the texts of errors.
     """
     if isinstance(outcome, dict) and "revision" in outcome:
         return {"server": outcome["server"], "instructions": outcome["instructions"]}

@@ -348,4 +348,4 @@ class AuthorizerTests(SynchronousTestCase):
             },
             world.authorizer.status(),
         )
-        self.assertNotIn("a1", repr(world.authorizer))
+        self.assertNotIn("'a1'", repr(world.authorizer))

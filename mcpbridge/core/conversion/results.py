@@ -45,21 +45,24 @@ _content = re.compile(rb'"content"[ \t]*+:[ \t]*+\[')
 _UNFINISHED = frozenset(("task", "taskId", "inputRequests", "requestState"))
 
 
-def result_for(version: str, method: str, result: Raw, *, source: str | None = None, wrapped: bool = False) -> Raw:
+def result_for(
+    version: str, method: str, result: Raw, *, modern: bool = False, earlier: bool = False, wrapped: bool = False
+) -> Raw:
     """
     The result of a request.
 
     @param version: the revision that the client speaks.
     @param method: of the request.
     @param result: complete, and without the envelope of the stateless era.
-    @param source: the revision that the server speaks, if it is known. It matters for what is missing: C{null} is a
-        value in the stateless era, where in the session era some servers write it for nothing; and what an earlier
-        revision let a server leave out is put there.
+    @param modern: the server is of the stateless era, where C{null} is a value. In the session era some servers write
+        it for nothing.
+    @param earlier: the server speaks an earlier revision than the client: what that let it leave out is put there. For
+        a client of the stateless era that is any server of the other.
     @param wrapped: of C{tools/call}: the tool is one of L{mcpbridge.core.conversion.wrapped_tools}, so that the client
         expects its structured content inside of an object whatever it is. Not for clients of the stateless era.
     """
     if method == "tools/call":
-        return _tool_result(version, result, source, wrapped)
+        return _tool_result(version, result, modern, earlier, wrapped)
     if method == "tools/list":
         return tools_for(version, result)
     if method == "prompts/get":
@@ -77,8 +80,8 @@ def _prompt(version: str, result: Raw) -> Raw:
     return replaced(result, "messages", lambda messages: mapped(messages, convert))
 
 
-def _tool_result(version: str, result: Raw, source: str | None, wrapped: bool) -> Raw:
-    if source is not None and source < version:
+def _tool_result(version: str, result: Raw, modern: bool, earlier: bool, wrapped: bool) -> Raw:
+    if earlier or (version >= STATELESS and not modern):
         result = _with_content(result)
     if version >= STATELESS:
         return result
@@ -96,7 +99,7 @@ def _tool_result(version: str, result: Raw, source: str | None, wrapped: bool) -
     if structured is None:
         return result
     before = found.get("content", _NOTHING)
-    value, content = _wrapped(structured, source, wrapped), before
+    value, content = _wrapped(structured, modern, wrapped), before
     if is_object(value) and (version < STRUCTURED or value is not structured):
         content = _with_text(before, structured, said=version >= STRUCTURED)
     if value is structured and content is before:
@@ -116,9 +119,8 @@ def _with_content(result: Raw) -> Raw:
     return jsonrpc.assemble({**found, "content": _NOTHING})
 
 
-def _wrapped(structured: Raw, source: str | None, wrapped: bool) -> Raw:
-    is_nothing = structured == _NULL and (source is None or source < STATELESS)
-    if not wrapped and (is_object(structured) or is_nothing):
+def _wrapped(structured: Raw, modern: bool, wrapped: bool) -> Raw:
+    if not wrapped and (is_object(structured) or (structured == _NULL and not modern)):
         return structured
     return jsonrpc.assemble({MEMBER: structured})
 

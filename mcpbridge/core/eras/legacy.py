@@ -78,7 +78,6 @@ from mcpbridge.core.interfaces import IClientPeer, IServerPeer
 from mcpbridge.core.jsonrpc import Error, InvalidMessage, Message, Notification, Request, RequestId, Result
 from mcpbridge.core.levels import LEVELS
 from mcpbridge.core.progress import progress_token, with_progress_token
-from mcpbridge.core.revisions import STATELESS
 
 VERSIONS: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 
@@ -341,9 +340,14 @@ class ServerPeer:
             return (Emit(Result(call.id, jsonrpc.assemble(found)), call.id),)
         if call.method == "tools/list":
             self._listed(call, event.result)
-        wrapped = call.subject in self._wrapped
-        source = STATELESS if event.envelope is not None else self._source
-        result = result_for(self.version, call.method, event.result, source=source, wrapped=wrapped)
+        result = result_for(
+            self.version,
+            call.method,
+            event.result,
+            modern=event.envelope is not None,
+            earlier=self._source is not None and self._source < self.version,
+            wrapped=call.subject in self._wrapped,
+        )
         return (Emit(Result(call.id, result), call.id),)
 
     def _listed(self, call: _Call, result: Raw) -> None:

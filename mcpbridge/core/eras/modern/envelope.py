@@ -90,11 +90,6 @@ def open_params(params: Raw | None) -> tuple[dict[str, Raw], dict[str, Raw]]:
     return found, meta
 
 
-def without_meta(params: Raw | None) -> Raw | None:
-    """Params without what the stateless era says of the client there."""
-    return None if params is None else close_params(open_params(params)[0])
-
-
 def close_params(found: Mapping[str, Raw]) -> Raw | None:
     """Members as params; where there are none, there need not be any."""
     return jsonrpc.assemble(found) if found else None

@@ -46,6 +46,7 @@ from mcpbridge.core.events import (
     Failed,
     InputRequired,
     InputWithdrawn,
+    Introduced,
     LevelSet,
     Logged,
     Notified,
@@ -265,6 +266,8 @@ class ServerPeer:
                 return self._opened(event.result)
             case Failed() if event.xid == self._opening_xid:
                 return self._not_opened(event.error)
+            case Introduced():
+                return self._opened(event.opening)
             case Completed() | Failed() if self._listens.waits_for(event.xid):
                 return self._listens.subscribed(event.xid, isinstance(event, Completed))
             case Completed() | Failed():
