@@ -39,6 +39,8 @@ from mcpbridge.core.jsonrpc import InvalidMessage, Message, RequestId
 from mcpbridge.core.printable import printable
 from mcpbridge.interfaces import IMessageLink, IMessageTransport
 
+_WITH_URL = frozenset((Reason.AUTH_REQUIRED, Reason.INSUFFICIENT_SCOPE))
+
 
 class Listener(Protocol):
     """The session of a client, as its link sees it."""
@@ -175,7 +177,10 @@ class Link:
                 if snapshot is not None:
                     self._save(snapshot)
             case Note(text, loss):
-                self._log.info("{name}: {text}", name=printable(self.bridge.name), text=printable(text), loss=loss)
+                if loss is not None and loss.reason in _WITH_URL:
+                    # The text holds a URL that begins a login: for the user's eyes, not for a log.
+                    text = "it wants a login"
+                self._log.info("{name}: {text}", name=printable(self.bridge.name), text=printable(text))
 
     def _stop_timer(self, key: Hashable) -> None:
         timer = self._timers.pop(key, None)

@@ -102,4 +102,5 @@ class Transports:
             limits=HTTPLimits(max_message=upstream.settings.max_message),
             random=random.random,
             found=found,
+            name=upstream.name,
         )

@@ -22,10 +22,9 @@ import mcp_types as types
 import uvicorn
 from mcp import MCPError
 from mcp.server._streamable_http_modern import handle_modern_request
-from mcp.server.context import CallNext, HandlerResult
 from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
-from mcp.server.runner import serve_loop
+from mcp.server.runner import _serve_modern_stream, serve_loop
 from mcp.server.sse import SseServerTransport
 from mcp.server.stdio import stdio_server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -228,17 +227,6 @@ class OneEra(StreamableHTTPSessionManager):
             await self._handle_stateful_request(scope, receive, send)
 
 
-async def _no_handshake(context: Context, call_next: CallNext) -> HandlerResult:
-    """Of a server that knows no C{initialize}."""
-    if context.method == "initialize":
-        raise MCPError(
-            code=-32022,
-            message="Unsupported protocol version",
-            data={"supported": list(MODERN_PROTOCOL_VERSIONS), "requested": "an older one"},
-        )
-    return await call_next(replace(context))
-
-
 # Transports
 
 
@@ -296,8 +284,8 @@ async def serve_stdio(spoken: str) -> None:
     server = make()
     async with stdio_server() as (reading, writing), _asked_for(reading, spoken) as shown:
         if spoken in MODERN_PROTOCOL_VERSIONS:
-            server.middleware.append(_no_handshake)
-        if spoken in MODERN_PROTOCOL_VERSIONS or spoken == "dual":
+            await _serve_modern_stream(server, shown, writing, lifespan_state={}, raise_exceptions=False)
+        elif spoken == "dual":
             await server.run(shown, writing, server.create_initialization_options())
         else:
             await serve_loop(server, shown, writing, lifespan_state={})

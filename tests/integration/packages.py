@@ -19,10 +19,12 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 FOLDER = os.path.join(ROOT, ".npm")
 
 VERSIONS = {
+    "@modelcontextprotocol/conformance": "0.2.0-alpha.12",
     "@modelcontextprotocol/server-everything": "2026.8.31",
     "mcp-remote": "0.15.1",
 }
-"""Fixed, so that a run today and a run next year test the same thing; both work with Node 20."""
+"""Fixed, so that a run today and a run next year test the same thing; all work with Node 20 (the conformance suite with
+C{tests/conformance/auth/older_node.mjs})."""
 
 _INSTALL_DEADLINE = 240
 """Seconds: about six on a good line."""

@@ -126,11 +126,14 @@ class AttachedTests(Case):
     def test_parent_dies(self) -> None:
         """The relay ends with its parent, though somebody else holds its stdin open."""
         (its_stdin, stdin), (stdout, its_stdout) = os.pipe(), os.pipe()
-        script = "import os, subprocess, sys; print(subprocess.Popen(sys.argv[1:], stdin=3, stdout=4).pid, flush=True)"
-        script += "; os.read(0, 1)"
-        run = [sys.executable, script]
+        script = (
+            "import os, subprocess, sys; stdin, stdout = map(int, sys.argv[1:3])"
+            "; print(subprocess.Popen(sys.argv[3:], stdin=stdin, stdout=stdout).pid, flush=True)"
+            "; os.read(0, 1)"
+        )
+        relay_command = [sys.executable, "-m", "mcpbridge.stdio", "echo"]
         parent = subprocess.Popen(
-            ["/bin/sh", "-c", f'exec "$0" -c "$1" "$0" -m mcpbridge.stdio echo 3<&{its_stdin} 4>&{its_stdout}', *run],
+            [sys.executable, "-c", script, str(its_stdin), str(its_stdout), *relay_command],
             env=self.place.environment,
             cwd=ROOT,
             stdin=subprocess.PIPE,

@@ -35,6 +35,9 @@ NAMED_BY: Final[Mapping[str, str]] = {
     "tasks/cancel": "taskId",
 }
 
+#: Characters. Longer names are those of resources, of which there are too many for any to come often.
+_SHORT: Final = 100
+
 #: What a request that is nobody's but the client's own says of the client, as the others do.
 _ENVELOPE: Final = (PROTOCOL_VERSION, CLIENT_INFO, CLIENT_CAPABILITIES)
 
@@ -143,7 +146,11 @@ class ModernHTTP:
         parameter = NAMED_BY.get(spoken.method)
         name = None if parameter is None else jsonrpc.decode_string(spoken.params.get(parameter))
         if name is not None:
-            fields += ((b"Mcp-Name", encode_value(name).encode("ascii")),)
+            field = (b"Mcp-Name", encode_value(name).encode("ascii"))
+            if len(name) <= _SHORT:
+                fields += (field,)
+            else:
+                more = (field, *more)
         return self.endpoint.post_alone(message, fields, more)
 
     def param_fields(self, spoken: Spoken) -> HeaderFields:

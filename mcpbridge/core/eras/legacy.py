@@ -78,6 +78,7 @@ from mcpbridge.core.interfaces import IClientPeer, IServerPeer
 from mcpbridge.core.jsonrpc import Error, InvalidMessage, Message, Notification, Request, RequestId, Result
 from mcpbridge.core.levels import LEVELS
 from mcpbridge.core.progress import progress_token, with_progress_token
+from mcpbridge.core.revisions import STATELESS
 
 VERSIONS: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 
@@ -753,7 +754,12 @@ def _introduction(event: Opened) -> Raw:
     """The params of C{initialize}."""
     params = {**event.params, "protocolVersion": jsonrpc.value(event.version)}
     if "capabilities" in params:
-        params["capabilities"] = client_capabilities_for(event.version, params["capabilities"])
+        capabilities = params["capabilities"]
+        asked = jsonrpc.decode_string(event.params.get("protocolVersion"))
+        if asked is not None and asked >= STATELESS:
+            # Such a client says nothing unasked, not even that its roots have changed.
+            capabilities = client_capabilities_for(asked, capabilities)
+        params["capabilities"] = client_capabilities_for(event.version, capabilities)
     return jsonrpc.assemble(params)
 
 

@@ -145,6 +145,17 @@ class HeaderTests(SynchronousTestCase):
         for method, params, expected in table:
             self.assertEqual({"Mcp-Method": method, **expected}, headers_of(modern(method, **params)))
 
+    def test_long_names(self) -> None:
+        """
+        A name that hardly comes twice is no part of what is the same for many requests.
+        """
+        at = rules()
+        message = modern("resources/read", uri="x" * 101)
+        spoken = at.spoken(message)
+        assert spoken is not None
+
+        self.assertEqual(((b"Mcp-Name", b"x" * 101),), at.post(message, spoken).more)
+
     def test_odd_method(self) -> None:
         """
         A method that no header can carry breaks none.
@@ -232,6 +243,7 @@ class PlainTests(SynchronousTestCase):
             self.assertEqual(expected, cancelled_by(Notification("notifications/cancelled", value(params))))
         for message in (
             Notification("notifications/cancelled"),
+            Notification("notifications/cancelled", Raw(b"[]")),
             Notification("notifications/progress", value({"requestId": 5})),
             Request(1, "notifications/cancelled", value({"requestId": 5})),
             Result(5, Raw(b"{}")),

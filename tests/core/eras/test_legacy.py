@@ -1069,3 +1069,12 @@ class ToOldServerTests(SynchronousTestCase):
 
         told = Raw(b'{"capabilities":{"elicitation":{},"x":1},"y":[ ],"protocolVersion":"2025-06-18"}')
         self.assertEqual((Emit(Request(1, "initialize", told)),), effects)
+
+    def test_silent_client(self) -> None:
+        """A client of the stateless era does not tell of changed roots, so it is not said to."""
+        params = {"protocolVersion": raw("2026-07-28"), "capabilities": raw({"roots": {"listChanged": True}})}
+
+        effects = client_peer().send(Opened(1, "2025-11-25", params))
+
+        told = raw({"protocolVersion": "2025-11-25", "capabilities": {"roots": {}}})
+        self.assertEqual((Emit(Request(1, "initialize", told)),), effects)
