@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
+from mcpbridge.core.errors import ErrorObject
 from mcpbridge.core.jsonrpc import Error, Message, Request, RequestId, Result
 from mcpbridge.interfaces import IClientTransport, IMessageLink, IMessageTransport
 
@@ -144,7 +145,9 @@ class _ServerTransport(FakeTransport):
         answer = self._answer(message) if isinstance(message, Request) else None
         if isinstance(message, Request) and answer is not None:
             self._clock.callLater(0, self._reply, Result(message.id, Raw(answer)))
+        elif isinstance(message, Request) and message.method == "server/discover":
+            self._clock.callLater(0, self._reply, Error(message.id, ErrorObject(-32601, "Method not found")))
 
-    def _reply(self, result: Result) -> None:
+    def _reply(self, result: Result | Error) -> None:
         if self.link is not None and not self.is_disconnected:
             self.link.received(result, result.id)

@@ -218,6 +218,11 @@ class StreamableHTTPTransport:
 
     def delivered(self, call: Call, delivery: Delivery) -> None:
         """A call has something to say."""
+        if isinstance(delivery, Loss) and call.dialogue.request_id is None and not self._open:
+            # That of the session, and there is no request that would tell of it.
+            loss = delivery
+            self._teller.tell(lambda link: link.disconnected(loss))
+            return
         if isinstance(delivery, Result | Error) and delivery.id is not None:
             self._note_answer(call, delivery.id)
         elif isinstance(delivery, Batch):

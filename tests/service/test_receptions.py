@@ -4,6 +4,7 @@ Tests for L{mcpbridge.service.receptions} and L{mcpbridge.service.sessions}.
 
 import itertools
 import json
+from typing import Any
 
 from msgspec import Raw
 from twisted.internet.task import Clock
@@ -12,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mcpbridge.configuration import ChildUpstream, Settings, Sharing
 from mcpbridge.core.errors import Fate, Loss, Reason
 from mcpbridge.core.jsonrpc import Batch, Error, Message, Notification, Request, RequestId, Result, decode
-from mcpbridge.service.receptions import Reception
+from mcpbridge.service.receptions import MAX_BUCKETS, Reception
 from mcpbridge.service.snapshots import SnapshotStore
 from mcpbridge.service.upstreams import UpstreamService
 from tests.fakes import FakeClientTransport, Server
@@ -40,7 +41,7 @@ def reason(answer: Result | Error) -> str:
     return str(json.loads(bytes(answer.error.data))["mcpbridge"]["reason"])
 
 
-class ReceptionTests(SynchronousTestCase):
+class Served(SynchronousTestCase):
     """One client, its link, and the server behind it."""
 
     def setUp(self) -> None:
@@ -76,6 +77,10 @@ class ReceptionTests(SynchronousTestCase):
         self.say(session, opening(version), Notification("notifications/initialized"))
         transport.sent.clear()
         return session, transport
+
+
+class ReceptionTests(Served):
+    """A client of the session era."""
 
     def test_call(self) -> None:
         """A call goes to the server and its answer comes back under the client's id."""
@@ -248,3 +253,246 @@ class ReceptionTests(SynchronousTestCase):
         server.link.relieved()
 
         self.assertEqual((True, False), (paused, transport.paused))
+
+
+META = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {"elicitation": {}},
+    "io.modelcontextprotocol/clientInfo": {"name": "m", "version": "1"},
+}
+
+
+def stateless(request_id: RequestId, method: str, params: dict[str, Any] | None = None, **meta: Any) -> Request:
+    """A request of the stateless era."""
+    said = {**(params or {}), "_meta": {**META, **meta}}
+    return Request(request_id, method, Raw(json.dumps(said).encode()))
+
+
+def stateless_call(request_id: RequestId, tool: str = "echo", **params: Any) -> Request:
+    return stateless(request_id, "tools/call", {"name": tool, **params})
+
+
+def capable(name: str) -> dict[str, Any]:
+    """C{_meta} of a client that can do this."""
+    return {"io.modelcontextprotocol/clientCapabilities": {name: {}}}
+
+
+class StatelessTests(Served):
+    """A client of the stateless era, or of both, and a server of the session era."""
+
+    def start_stateless(self) -> tuple[Reception, FakeClientTransport]:
+        transport = FakeClientTransport()
+        return self.start(transport), transport
+
+    def test_call_without_opening(self) -> None:
+        """The first request of all may be a call; the server is opened for it."""
+        session, transport = self.start_stateless()
+
+        self.say(session, stateless_call(1))
+
+        self.assertEqual("complete", found(transport, 1)["resultType"])
+        (server,) = self.server.transports
+        opening = json.loads(bytes(server.requests("initialize")[0].params or b""))
+        self.assertEqual(("2025-11-25", {"elicitation": {}}), (opening["protocolVersion"], opening["capabilities"]))
+        self.assertEqual([], server.requests("server/discover")[1:])
+
+    def test_both_eras(self) -> None:
+        """Both may share one pipe: C{initialize} after stateless requests opens a session of its own beside them."""
+        session, transport = self.start_stateless()
+
+        self.say(session, stateless_call(1), opening(), Notification("notifications/initialized"), call(2))
+        self.say(session, stateless_call(3), call(4))
+
+        answers = transport.answers()
+        self.assertEqual([1, 0, 2, 3, 4], list(answers))
+        kinds = ["resultType" in found(transport, request_id) for request_id in (1, 2, 3, 4)]
+        self.assertEqual([True, False, True, False], kinds)
+        self.assertEqual(2, len(self.server.transports))
+
+    def test_bad_input(self) -> None:
+        """Each gets the specification's error, and the conversation goes on."""
+        session, transport = self.start_stateless()
+        version = "io.modelcontextprotocol/protocolVersion"
+
+        self.say(
+            session,
+            call("before initialize"),
+            stateless(1, "tools/call", **{version: "2099-01-01"}),
+            stateless(2, "tools/call", **{"io.modelcontextprotocol/clientCapabilities": 5}),
+            stateless(3, "ping"),
+            stateless_call(4, requestState="forged"),
+            stateless_call(5),
+        )
+
+        answers = transport.answers()
+        self.assertEqual(
+            [("before initialize", -32600), (1, -32022), (2, -32602), (3, -32601), (4, -32602)],
+            [(request_id, code(answer)) for request_id, answer in answers.items() if isinstance(answer, Error)],
+        )
+        self.assertIsInstance(answers[5], Result)
+
+    def test_capabilities_keep_apart(self) -> None:
+        """Whoever claims other capabilities uses another session of the server; at most so many at a time."""
+        session, transport = self.start_stateless()
+
+        for number in range(MAX_BUCKETS + 1):
+            self.say(session, stateless(number, "tools/call", {"name": "slow"}, **capable(f"c{number}")))
+
+        refused = [code(answer) for answer in transport.answers().values()]
+        self.assertEqual([-32600], refused)
+        self.assertEqual(MAX_BUCKETS, len(self.server.transports))
+
+    def test_idle_gives_way(self) -> None:
+        """A set of capabilities that nothing is open for makes room for another."""
+        session, transport = self.start_stateless()
+
+        for number in range(2 * MAX_BUCKETS):
+            self.say(session, stateless(number, "tools/call", {"name": "echo"}, **capable(f"c{number}")))
+
+        self.assertEqual([Result] * 2 * MAX_BUCKETS, [type(answer) for answer in transport.answers().values()])
+
+    def test_cancelled(self) -> None:
+        """A cancellation finds its request, whatever it says of itself."""
+        session, transport = self.start_stateless()
+        self.say(session, stateless_call(1, "slow"), stateless(2, "tools/call", {"name": "slow"}, **capable("roots")))
+
+        self.say(session, Notification("notifications/cancelled", Raw(b'{"requestId":2}')))
+        params = {"requestId": 1, "_meta": {**META, **capable("sampling")}}
+        self.say(session, Notification("notifications/cancelled", Raw(json.dumps(params).encode())))
+
+        self.assertEqual(([2, 1], []), (transport.forgotten, transport.sent))
+        cancelled = [
+            message
+            for server in self.server.transports
+            for message in server.sent
+            if isinstance(message, Notification) and message.method == "notifications/cancelled"
+        ]
+        self.assertEqual(2, len(cancelled))
+
+    def test_no_batches(self) -> None:
+        """An array is of the session era: what is of the other one does not belong there."""
+        session, transport = self.opened("2025-03-26")
+
+        session.received_batch([stateless_call(1), call(2)])
+        self.settle()
+
+        ((refused, answered),) = transport.batches
+        assert isinstance(refused, Error)
+        self.assertEqual((1, -32600, Result), (refused.id, refused.error.code, type(answered)))
+
+    def test_parked(self) -> None:
+        """A question of the server parks the call; the retry goes on with it, and nothing runs twice."""
+        session, transport = self.start_stateless()
+        self.say(session, stateless_call(1, "slow"))
+        (server,) = self.server.transports
+        assert server.link is not None
+
+        server.link.received(Request(7, "elicitation/create", Raw(b'{"message":"who?"}')), None)
+        self.clock.advance(0.05)
+        asked = found(transport, 1)
+        (key,) = asked["inputRequests"]
+        answers = {key: {"action": "accept", "content": {}}}
+        retry = {"requestState": asked["requestState"], "inputResponses": answers}
+        self.say(session, stateless_call(2, "slow", **retry))
+        (ran,) = server.requests("tools/call")
+        server.link.received(Result(ran.id, Raw(b'{"content":[]}')), None)
+
+        self.assertEqual("complete", found(transport, 2)["resultType"])
+        self.assertIn(Result(7, Raw(json.dumps(answers[key]).encode())), server.sent)
+
+    def test_parked_of_another(self) -> None:
+        """A handle is good for the client that got it, and for no other."""
+        session, transport = self.start_stateless()
+        self.say(session, stateless_call(1, "slow"))
+        (server,) = self.server.transports
+        assert server.link is not None
+        server.link.received(Request(7, "elicitation/create", Raw(b'{"message":"who?"}')), None)
+        self.clock.advance(0.05)
+        state = found(transport, 1)["requestState"]
+
+        other, others = self.start_stateless()
+        self.say(other, stateless_call(1, "slow", requestState=state))
+        self.say(session, stateless(2, "tools/call", {"name": "slow", "requestState": state}, **capable("roots")))
+
+        self.assertEqual((-32602, -32602), (code(others.answers()[1]), code(transport.answers()[2])))
+
+    def test_gone_while_parked(self) -> None:
+        """With its client a parked call ends: the server gets an answer and is told to stop."""
+        session, _ = self.start_stateless()
+        self.say(session, stateless_call(1, "slow"))
+        (server,) = self.server.transports
+        assert server.link is not None
+        server.link.received(Request(7, "elicitation/create", Raw(b'{"message":"who?"}')), None)
+        self.clock.advance(0.05)
+
+        session.disconnected(GONE)
+
+        self.assertIn(7, [message.id for message in server.sent if isinstance(message, Result | Error)])
+        counts = next(iter(self.service._leases)).bridge.counts()
+        self.assertEqual((0, 0, 0), (counts["sessions"], counts["exchanges"], counts["questions"]))
+
+    def test_people_are_slow(self) -> None:
+        """What a human is asked for outlives the deadline of a read."""
+        self.service = self.make_service(Settings(timeout=600.0))
+        session, transport = self.start_stateless()
+        self.say(session, stateless(1, "resources/read", {"uri": "a://b"}))
+        (server,) = self.server.transports
+        assert server.link is not None
+        server.link.received(Request(7, "elicitation/create", Raw(b'{"message":"who?"}')), None)
+
+        for _ in range(300):
+            self.clock.advance(1.0)
+
+        asked = found(transport, 1)
+        self.say(session, stateless(2, "resources/read", {"uri": "a://b", "requestState": asked["requestState"]}))
+        (ran,) = server.requests("resources/read")
+        server.link.received(Result(ran.id, Raw(b'{"contents":[]}')), None)
+        self.assertEqual("complete", found(transport, 2)["resultType"])
+
+    def test_no_room(self) -> None:
+        """Where there is no room for another client, each request is told so, and may find room later."""
+        self.service = self.make_service(Settings(max_sessions=1, session=Sharing.PERSISTENT))
+        first, _ = self.start_stateless()
+        self.say(first, stateless_call(1))
+        session, transport = self.start_stateless()
+
+        self.say(session, stateless_call(1))
+        first.disconnected(GONE)
+        self.say(session, stateless_call(2))
+
+        answers = transport.answers()
+        self.assertEqual(("overloaded", Result), (reason(answers[1]), type(answers[2])))
+
+    def test_moved(self) -> None:
+        """After a reload requests go to the new server; streams of changes end, and may be opened there."""
+        session, transport = self.start_stateless()
+        self.say(session, stateless("L", "subscriptions/listen", {"notifications": {"toolsListChanged": True}}))
+        old = self.service
+        self.server = Server(self.clock, "other")
+        self.service = self.make_service()
+
+        self.successResultOf(old.stop(Reason.REMOVED, "changed"))
+        session.move(self.service, "changed")
+        self.settle()
+        self.say(session, stateless_call(2))
+
+        self.assertEqual(["L", 2], list(transport.answers()))
+        self.assertEqual("complete", found(transport, 2)["resultType"])
+
+    def test_half_closed(self) -> None:
+        """A client that says nothing more gets the end of its streams, and the answers it waits for."""
+        session, transport = self.start_stateless()
+        self.say(session, stateless("L", "subscriptions/listen", {"notifications": {"toolsListChanged": True}}))
+        session.received(stateless_call(2), None)
+
+        session.no_more()
+        self.settle()
+
+        self.assertEqual(["L", 2], list(transport.answers()))
+
+
+def found(transport: FakeClientTransport, request_id: RequestId) -> Any:
+    """The result that was sent."""
+    answer = transport.answers()[request_id]
+    assert isinstance(answer, Result), answer
+    return json.loads(bytes(answer.result))

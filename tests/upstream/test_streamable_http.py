@@ -576,6 +576,44 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(("GET", "e1"), (asked.method, asked.headers["last-event-id"]))
 
 
+    def test_session_forgotten(self) -> None:
+        """
+        404 where there was a stream: the session is gone, and nobody may ask for anything for long.
+        """
+        scene = Scene().opened(stream=200)
+        wire = scene.world.wires[-1]
+        wire.streams(event(b'{"jsonrpc":"2.0","method":"a"}'))
+        scene.link.take()
+        wire.drop()
+        scene.world.turn(1.0)
+
+        scene.world.take()[1].answers(404)
+
+        ((what, loss),) = scene.link.told
+        self.assertEqual(("disconnected", Fate.SESSION_LOST), (what, loss.fate))
+
+    def test_session_forgotten_with_a_request(self) -> None:
+        """
+        While a request is under way its own stream tells what becomes of it; the next one is not even sent.
+        """
+        scene = Scene().opened(stream=200)
+        wire = scene.world.wires[-1]
+        wire.streams(event(b'{"jsonrpc":"2.0","method":"a"}'))
+        scene.asks()
+        scene.link.take()
+        wire.drop()
+        scene.world.turn(1.0)
+
+        scene.world.take()[1].answers(404)
+        quiet = scene.link.take()
+        scene.send(attrs.evolve(CALL, id=77))
+        scene.world.turn()
+
+        ((what, request_id, loss),) = scene.link.told
+        self.assertEqual([], quiet)
+        self.assertEqual(("request_lost", 77, Fate.SESSION_LOST), (what, request_id, loss.fate))
+
+
 class DisconnectTests(SynchronousTestCase):
     """The end."""
 

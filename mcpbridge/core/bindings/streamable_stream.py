@@ -51,6 +51,10 @@ class StreamDialogue(BareDialogue):
             )
         if head.status == 405:
             return Finish()
+        if self._opened and head.status == 404:
+            # Session Management, 4: it had one for us, and has forgotten it. Nobody may ask for anything for hours,
+            # and would not be told of any change meanwhile.
+            return Finish((self._session.session_lost(head.status),))
         if self._opened or head.status in PASSING:
             return self._again(now, retry_after(head))
         return Finish((Noise(f"no shared stream: the server answered HTTP {head.status}"),))

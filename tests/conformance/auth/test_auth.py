@@ -2,8 +2,8 @@
 The authorization scenarios of the official conformance suite, through a relay and a daemon.
 
 C{expected.json} says for each revision and scenario which checks fail, if any; C{null} stands for a scenario of an
-extension that we do not have. A scenario that fails in another way fails the test, and so does one that fails no longer:
-then it is time to change the file.
+extension that we do not have. A scenario that fails in another way fails the test, and so does one that fails no
+longer: then it is time to change the file.
 """
 
 import json
@@ -24,9 +24,6 @@ _BUDGET = 140.0
 
 _TOLD = 6000
 """Characters of what a scenario told that are shown when it fails."""
-
-_MISSING = "2025-06-18"
-"""A revision without scenarios of its own: those that apply to it are run as of 2025-11-25."""
 
 
 def expected() -> Mapping[str, Mapping[str, Sequence[str] | None]]:
@@ -52,17 +49,22 @@ class AuthorizationTests(SynchronousTestCase):
         return run(scenario, revision)
 
     def _examine(self, revision: str) -> None:
-        known = {name: tuple(bad) for name, bad in expected()[revision].items() if bad is not None}
+        known = {name: tuple(failed) for name, failed in expected()[revision].items() if failed is not None}
         with ThreadPoolExecutor(_AT_ONCE) as side_by_side:
             verdicts = list(side_by_side.map(lambda scenario: self._one(scenario, revision), known))
 
         found = dict(zip(known, verdicts, strict=True))
-        told = "".join(f"\n=== {name}\n{found[name].told[-_TOLD:]}" for name in known if found[name].failed != known[name])
+        bad = [name for name, each in found.items() if each.failed != known[name]]
+        told = "".join(f"\n=== {name}\n{found[name].told[-_TOLD:]}" for name in bad)
         self.assertEqual(known, {name: each.failed for name, each in found.items()}, told)
 
     def test_2025_03_26(self) -> None:
         """The oldest: an authorization server on the origin of the resource, with metadata or without."""
         self._examine("2025-03-26")
+
+    def test_2025_06_18(self) -> None:
+        """The ways to prove at the token endpoint who we are."""
+        self._examine("2025-06-18")
 
     def test_2025_11_25(self) -> None:
         """Discovery, registration, scopes and token endpoints of the session era."""
@@ -78,7 +80,7 @@ class AuthorizationTests(SynchronousTestCase):
 
     def test_complete(self) -> None:
         """Every scenario that the suite has is expected to do something."""
-        found = {revision: sorted(names) for revision, names in scenarios().items() if revision != _MISSING}
+        found = {revision: sorted(names) for revision, names in scenarios().items()}
 
         self.assertEqual({revision: sorted(names) for revision, names in expected().items()}, found)
 

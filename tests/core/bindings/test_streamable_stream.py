@@ -68,7 +68,7 @@ class StreamTests(SynchronousTestCase):
         dialogue, session = begun()
         dialogue.head_received(OPEN, 0.0)
 
-        steps = [dialogue.head_received(ResponseHead(404), float(n)) for n in range(100)]
+        steps = [dialogue.head_received(ResponseHead(401), float(n)) for n in range(100)]
         session.session_lost(404)
 
         self.assertEqual(60.0, after(steps[-1]))
