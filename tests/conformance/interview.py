@@ -1,7 +1,8 @@
 """
 Questions of a server to its client, asked in the way of the era that the client speaks.
 
-A tool is written once, straight ahead: C{answers = await interview.ask(name=...)}. In the session era that sends requests
+A tool is written once, straight ahead: C{answers = await interview.ask(name=...)}. In the session era that sends
+requests
 and waits; in the stateless era it ends the call with C{input_required}, and the retry runs the tool again, with the
 answers of all earlier rounds in C{requestState} (which the SDK seals).
 """

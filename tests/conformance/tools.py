@@ -1,7 +1,8 @@
 """
 The tools that the official conformance suite wants of a server, by the names it calls them.
 
-Each takes the L{Interview <tests.conformance.interview.Interview>} of its call and its arguments. Tools from C{CHANGES} on
+Each takes the L{Interview <tests.conformance.interview.Interview>} of its call and its arguments. Tools from C{CHANGES}
+on
 are ours: they show what the suite has no scenario for.
 """
 

@@ -35,6 +35,7 @@ from mcpbridge.core.events import (
     Cancelled,
     Changed,
     Completed,
+    Envelope,
     Event,
     Failed,
     InputProgressed,
@@ -42,6 +43,7 @@ from mcpbridge.core.events import (
     InputRequired,
     InputSupplied,
     InputWithdrawn,
+    Introduced,
     LevelSet,
     Logged,
     Notified,
@@ -1664,3 +1666,97 @@ class CloseTests(SynchronousTestCase):
 
         self.assertEqual(Snapshot(raw(ANNOUNCING), {"tools/list": tools("a")}), snapshot)
         self.assertIsNone(Rig().bridge.snapshot())
+
+
+class StatelessTests(SynchronousTestCase):
+    """What only servers of the stateless era say."""
+
+    def known(self) -> Rig:
+        """A rig whose client has the list of tools."""
+        rig = up()
+        rig.deliver(1, Called(20, "tools/list", None))
+        rig.answers(1, 2, tools("a"))
+        rig.taken()
+        return rig
+
+    def test_suspected(self) -> None:
+        """A list that may have changed is looked up, and the client told if it has."""
+        rig = self.known()
+
+        rig.bridge._said(1, Changed("tools", suspected=True))
+        rig.do(rig.bridge._take())
+        before = rig.taken()
+        rig.fire("revalidate")
+        rig.answers(1, 3, tools("a", "b"))
+
+        self.assertEqual([], before)
+        self.assertIn((1, Changed("tools")), tells(rig.taken()))
+
+    def test_introduced(self) -> None:
+        """Clients that were answered from memory hear what the server says of itself when that is different."""
+        rig = Rig(known=Snapshot(raw({"capabilities": {"prompts": {}}}), {}))
+        rig.attach(1)
+        rig.taken()
+
+        rig.opens(1)
+        told = [event for _, event in tells(rig.taken()) if isinstance(event, Introduced)]
+        rig.ends(1, Loss(Fate.UNKNOWN, Reason.OUTCOME_UNKNOWN, "gone"))
+        rig.fire("reconnect")
+        rig.opens(2)
+
+        self.assertEqual(1, len(told))
+        self.assertEqual([], [event for _, event in tells(rig.taken()) if isinstance(event, Introduced)])
+
+    def test_freshness(self) -> None:
+        """What a server says of how long its list is good goes with it, if it is the whole list."""
+        envelope = Envelope(raw("complete"), raw(5000), raw("public"))
+        rig = up()
+        rig.deliver(1, Called(20, "tools/list", None), Called(21, "prompts/list", None))
+        rig.taken()
+
+        for page in ({"prompts": [], "nextCursor": "2"}, {"prompts": []}):
+            rig.bridge._page("prompts/list", raw(page), envelope)
+        rig.bridge._page("tools/list", tools("a"), envelope)
+        rig.do(rig.bridge._take())
+
+        found = [event.envelope for _, event in tells(rig.taken()) if isinstance(event, Completed)]
+        self.assertEqual([None, envelope], found)
+
+    def test_people_are_slow(self) -> None:
+        """While a client is asked something, nothing of it is given up for being slow."""
+        rig = up(read_timeout=5.0, call_timeout=100.0)
+        rig.deliver(1, call(20, "prompts/get"))
+        rig.says(1, question(7, "elicitation/create"))
+        rig.taken()
+
+        rig.tick(50)
+        before = rig.taken()
+        rig.tick(60)
+
+        self.assertEqual(([], [(20, "upstream_timeout", False)]), (before, errors(rig.taken())))
+
+    def test_version_refused(self) -> None:
+        """A call that was refused for its revision is sent once more, in a new conversation."""
+        refused = Loss(Fate.SESSION_LOST, Reason.VERSION_REFUSED, "no")
+        rig = up()
+        rig.deliver(1, call(20))
+
+        rig.loses(1, 2, refused)
+        rig.opens(2)
+        rig.loses(2, 2, refused)
+
+        self.assertEqual([(20, "upstream_version_refused", True)], errors(rig.taken()))
+
+    def test_unsubscribed_at_once(self) -> None:
+        """Who unsubscribes before the server has agreed does not want it after a restart either."""
+        rig = up()
+        rig.deliver(1, Subscribed(20, "a://1", None), Unsubscribed(21, "a://1", None))
+        rig.answers(1, 2)
+        rig.answers(1, 3)
+        rig.taken()
+
+        rig.ends(1, Loss(Fate.UNKNOWN, Reason.OUTCOME_UNKNOWN, "gone"))
+        rig.fire("reconnect")
+        rig.opens(2)
+
+        self.assertEqual([], [what for _, what in methods(rig.taken()) if what == "resources/subscribe"])

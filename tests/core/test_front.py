@@ -34,7 +34,9 @@ class ClassifyTests(SynchronousTestCase):
     """Each message on its own."""
 
     def test_stateless(self) -> None:
-        """A message whose C{_meta} names a revision of the stateless era is of it; what it says of its client is read."""
+        """
+        A message whose C{_meta} names a revision of the stateless era is of it; what it says of its client is read.
+        """
         for message in (request(meta()), Notification("x/note", raw({"_meta": meta()}))):
             found = classify(message)
 

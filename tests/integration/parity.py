@@ -150,7 +150,8 @@ def essence(outcome: Any) -> Any:
     What has to be the same also where the two ends speak other revisions and the bridge translates.
 
     That is not the revision, nor what hangs on it: capabilities, the texts of errors, what the other revision has no
-    words for (the task support of a tool, the id of a visit, telling of changed roots), and the code of a missing resource, which a client of
+    words for (the task support of a tool, the id of a visit, telling of changed roots), and the code of a missing
+    resource, which a client of
     2026-07-28 must not be given as the one of before.
     """
     if isinstance(outcome, dict) and "revision" in outcome:
@@ -158,7 +159,7 @@ def essence(outcome: Any) -> Any:
     if isinstance(outcome, dict) and isinstance(outcome.get("error"), dict):
         code = outcome["error"]["code"]
         return {"error": _INVALID_PARAMS if code == _RESOURCE_NOT_FOUND else code}
-    return _sayable(outcome)
+    return sayable(outcome)
 
 
 _RESOURCE_NOT_FOUND = -32002
@@ -166,13 +167,14 @@ _INVALID_PARAMS = -32602
 _OF_ONE_REVISION = ("execution", "elicitationId", "elicitation_id")
 
 
-def _sayable(value: Any) -> Any:
+def sayable(value: Any) -> Any:
+    """An outcome without what one of the two revisions has no words for."""
     if isinstance(value, dict) and isinstance(value.get("roots"), dict):
         value = {**value, "roots": {name: member for name, member in value["roots"].items() if name != "listChanged"}}
     if isinstance(value, dict):
-        return {name: _sayable(member) for name, member in value.items() if name not in _OF_ONE_REVISION}
+        return {name: sayable(member) for name, member in value.items() if name not in _OF_ONE_REVISION}
     if isinstance(value, list):
-        return [_sayable(element) for element in value]
+        return [sayable(element) for element in value]
     return value
 
 

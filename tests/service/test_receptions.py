@@ -293,14 +293,15 @@ class StatelessTests(Served):
         self.assertEqual("complete", found(transport, 1)["resultType"])
         (server,) = self.server.transports
         opening = json.loads(bytes(server.requests("initialize")[0].params or b""))
-        self.assertEqual(("2025-11-25", {"elicitation": {}}), (opening["protocolVersion"], opening["capabilities"]))
+        self.assertEqual(("2025-11-25", {"elicitation": {"form": {}}}), (opening["protocolVersion"], opening["capabilities"]))
         self.assertEqual([], server.requests("server/discover")[1:])
 
     def test_both_eras(self) -> None:
         """Both may share one pipe: C{initialize} after stateless requests opens a session of its own beside them."""
         session, transport = self.start_stateless()
 
-        self.say(session, stateless_call(1), opening(), Notification("notifications/initialized"), call(2))
+        self.say(session, stateless_call(1))
+        self.say(session, opening(), Notification("notifications/initialized"), call(2))
         self.say(session, stateless_call(3), call(4))
 
         answers = transport.answers()

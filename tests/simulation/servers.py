@@ -1,5 +1,6 @@
 """
-Scripted servers of the session era, and the transports that lead to them.
+Scripted servers, and the transports that lead to them. Those of the stateless era are in
+L{tests.simulation.stateless_servers}.
 
 A machine keeps a ledger of the calls that it ran, whatever crashes in between: no call may be in it twice.
 """
@@ -19,6 +20,7 @@ from mcpbridge.core import jsonrpc
 from mcpbridge.core.errors import ErrorObject, Fate, Loss, Reason, UpstreamUnavailable
 from mcpbridge.core.jsonrpc import Error, InvalidMessage, Message, Notification, Request, RequestId, Result
 from mcpbridge.interfaces import IMessageLink, IMessageTransport
+from tests.simulation.stateless_servers import StatelessSession, is_stateless
 from tests.simulation.world import Wire, World
 
 REFUSED = Loss(Fate.NEVER_SENT, Reason.UPSTREAM_UNREACHABLE, "connection refused")
@@ -35,6 +37,7 @@ class Machine:
     What a server runs on.
 
     @ivar kind: one channel for all (a child process), or one for each request and a session (HTTP).
+    @ivar eras: which it speaks; both, each message on its own.
     @ivar announcing: it tells when its tools change.
     @ivar streaming: over HTTP, there is a shared stream, and its end tells that a session is known no more.
     @ivar ledger: how often each call was run.
@@ -49,6 +52,7 @@ class Machine:
     kind: Literal["pipe", "http"]
     announcing: bool
     streaming: bool
+    eras: Literal["session", "stateless", "both"] = "session"
     ledger: Counter[str] = attrs.Factory(Counter)
     cancelled: set[str] = attrs.Factory(set)
     up: bool = True
@@ -57,7 +61,7 @@ class Machine:
     tools: int = 1
     told: int = 1
     opened: int = 0
-    sessions: list[ServerSession] = attrs.Factory(list)
+    sessions: list[ServerSession | StatelessSession] = attrs.Factory(list)
     transports: list[Transport] = attrs.Factory(list)
 
     def crash(self, seconds: float) -> None:
@@ -87,7 +91,7 @@ class Machine:
         if self.kind == "pipe" and self.up:
             return
         self._trouble(0.3)
-        self.sessions.clear()
+        self.sessions = [session for session in self.sessions if isinstance(session, StatelessSession) and self.up]
         for transport in self.transports:
             self.world.later(5.0, transport.look)
 
@@ -180,6 +184,9 @@ class ServerSession:
             self._machine.world.wrong(f"the id {request.id!r} was used twice in one session")
         params = {} if request.params is None else jsonrpc.read(request.params)
         match request.method:
+            case "server/discover" if self._machine.world.maybe(0.1):
+                # Some say nothing to what they do not know.
+                return
             case "initialize":
                 tools = {"listChanged": True} if self._machine.announcing else {}
                 capabilities = {"tools": tools, "resources": {"subscribe": True}, "logging": {}}
@@ -257,9 +264,11 @@ class Transport:
     machine: Machine
     _link: IMessageLink | None = None
     _session: ServerSession | None = None
+    _stateless: StatelessSession | None = None
     _connecting: Deferred[None] | None = None
     _over: bool = False
     _paused: bool = False
+    _end_of_stream: bool = False
     _open: set[RequestId] = attrs.Factory(set)
     _there: Wire = attrs.field(init=False)
     _back: Wire = attrs.field(init=False)
@@ -304,11 +313,29 @@ class Transport:
         assert not isinstance(message, jsonrpc.Batch)
         if self.machine.silent or not self._let_in(message):
             return
+        if self._speaks_without_session(message):
+            self._stateless_session().hear(message)
+            return
         if self._session is None:
             self._session = ServerSession(self.machine, self)
             self.machine.sessions.append(self._session)
             self.machine.opened += 1
         self._session.hear(message)
+
+    def _speaks_without_session(self, message: Message) -> bool:
+        """Whether this is for the part of the machine that knows no sessions."""
+        if self.machine.eras != "both":
+            return self.machine.eras == "stateless"
+        if isinstance(message, Notification) and message.method == "notifications/cancelled":
+            return self._session is None
+        return is_stateless(message) or (self._session is None and not isinstance(message, Request))
+
+    def _stateless_session(self) -> StatelessSession:
+        if self._stateless is None or self._stateless not in self.machine.sessions:
+            self._stateless = StatelessSession(self.machine, self)
+            self.machine.sessions.append(self._stateless)
+            self.machine.opened += 1
+        return self._stateless
 
     def _let_in(self, message: Message) -> bool:
         return True
@@ -348,6 +375,8 @@ class Transport:
     def abandon(self, request_id: RequestId) -> None:
         """See L{IMessageTransport}."""
         self._open.discard(request_id)
+        if self._stateless is not None and self._end_of_stream:
+            self._stateless.cancel(request_id)
 
     def pause(self) -> None:
         """See L{IMessageTransport}."""
@@ -387,9 +416,11 @@ class PipeTransport(Transport):
 class HTTPTransport(Transport):
     """A stream for each request, and a session that the server may forget."""
 
+    _end_of_stream: bool = True
+
     def _let_in(self, message: Message) -> bool:
         world = self.machine.world
-        known = self._session is None or self._session in self.machine.sessions
+        known = self._session is None or self._session in self.machine.sessions or self._speaks_without_session(message)
         if not self.machine.up:
             self._lose(message, REFUSED)
         elif not known:
@@ -435,6 +466,8 @@ class HTTPTransport(Transport):
         self._back = Wire(self.machine.world, self._hear_back)
         assert self._link is not None
         for request_id in sorted(self._open, key=repr):
+            if self._stateless is not None:
+                self._stateless.cancel(request_id)
             if request_id in self._open:
                 self._open.discard(request_id)
                 self._link.request_lost(request_id, CRASHED)

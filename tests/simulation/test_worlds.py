@@ -28,6 +28,7 @@ from mcpbridge.service.snapshots import SnapshotStore
 from mcpbridge.service.upstreams import UpstreamService
 from tests.simulation.clients import Client
 from tests.simulation.servers import Machine, Transport, transport_to
+from tests.simulation.stateless_clients import StatelessClient
 from tests.simulation.world import Life, World
 
 #: Worlds in one run of the tests: a few seconds of time.
@@ -124,22 +125,30 @@ class Story:
         self.world = World(self.seed)
         chance = self.world.chance
         kinds: Sequence[Literal["pipe", "http"]] = ("pipe", "http")
-        self.machine = Machine(self.world, chance.choice(kinds), self.world.maybe(0.5), self.world.maybe(0.5))
+        # The first worlds are as they were before there was a stateless era.
+        eras: Sequence[Literal["session", "stateless", "both"]] = ("session", "stateless", "both")
+        era = "session" if self.seed % 2 else eras[self.seed // 2 % 3]
+        self.machine = Machine(self.world, chance.choice(kinds), self.world.maybe(0.5), self.world.maybe(0.5), era)
         sharing = chance.choice(list(Sharing))
         self._settings = Settings(session=sharing, snapshot=self.world.maybe(0.8), timeout=TIMEOUT)
         exclusive = sharing is not Sharing.SHARED
-        self.clients = [
-            Client(
-                f"c{number}",
-                self.world,
-                self.machine,
-                exclusive,
-                actions=chance.randrange(2, 14),
-                patient=self.world.maybe(0.7),
-                whole=self._settings.snapshot,
-            )
-            for number in range(chance.randrange(1, 6))
-        ]
+        self.clients = [self._client(f"c{number}", exclusive) for number in range(chance.randrange(1, 6))]
+
+    def _client(self, name: str, exclusive: bool) -> Client:
+        world = self.world
+        kind = Client if self.seed % 2 or world.maybe(0.4) else StatelessClient
+        client = kind(
+            name,
+            world,
+            self.machine,
+            exclusive,
+            actions=world.chance.randrange(2, 14),
+            patient=world.maybe(0.7),
+            whole=self._settings.snapshot,
+        )
+        if isinstance(client, StatelessClient):
+            client.both = world.maybe(0.3)
+        return client
 
     def run(self) -> Story:
         """All of it."""

@@ -198,11 +198,11 @@ class Changes:
         uri = jsonrpc.decode_string(opened(params).get("uri"))
         return None if uri is None else Changed("resources", uri, params)
 
-    def over(self, request_id: RequestId, error: ErrorObject) -> Sequence[PeerEffect]:
+    def over(self, request_id: RequestId, why: ErrorObject | Loss) -> Sequence[PeerEffect]:
         """
         A stream has ended, by the server's wish or by accident.
 
-        @param error: what to tell those who still wait for it.
+        @param why: what to tell those who still wait for it.
         """
         listening = self._open.pop(request_id, None)
         if listening is None or request_id != self._current:
@@ -211,9 +211,9 @@ class Changes:
         effects: list[PeerEffect] = [StopTimer("steady")]
         for xid, uri in listening.waiting.items():
             self._uris.discard(uri)
-            effects.append(Deliver(Failed(xid, error)))
-        if error.code == METHOD_NOT_FOUND:
-            self._refused = error
+            effects.append(Deliver(Lost(xid, why) if isinstance(why, Loss) else Failed(xid, why)))
+        if isinstance(why, ErrorObject) and why.code == METHOD_NOT_FOUND:
+            self._refused = why
             return effects
         if self._lists or self._uris:
             self._silences += 1

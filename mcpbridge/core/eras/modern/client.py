@@ -294,8 +294,7 @@ class ClientPeer:
     def lost(self, request_id: RequestId, loss: Loss) -> Sequence[PeerEffect]:
         """The stream of a request of ours broke. See L{mcpbridge.core.interfaces.IClientPeer}."""
         if request_id in self._changes:
-            error = ErrorObject(INTERNAL_ERROR, f"The subscription was lost: {loss.text}")
-            return self._changes.over(request_id, error)
+            return self._changes.over(request_id, loss)
         exchange = self._close(request_id)
         return () if exchange is None else (Deliver(Lost(exchange.xid, loss)),)
 

@@ -162,13 +162,21 @@ class ChangesTests(SynchronousTestCase):
 
         self.assertEqual(1.0, server.timers["listen"])
 
+    def test_broken_stream(self) -> None:
+        """Whoever waits for it has lost: the bridge may ask again for them."""
+        server = announcing()
+        server.sends(Subscribed(5, "a://1", None))
+
+        server.do(server.peer.lost(3, LOSS))
+
+        self.assertEqual(([Lost(5, LOSS)], 1.0), (server.crossed(), server.timers["listen"]))
+
     def test_ways_to_end(self) -> None:
-        """By a result, an error, garbage, a broken stream, a cancellation: whoever waits is told."""
+        """By a result, an error, garbage, a cancellation: whoever waits is told."""
         for end in (
             lambda server: server.answers(3, {}),
             lambda server: server.says(Error(3, ErrorObject(-5, "no"))),
             lambda server: server.answers(3, 5),
-            lambda server: server.do(server.peer.lost(3, LOSS)),
             lambda server: server.notes("notifications/cancelled", {"requestId": 3}),
         ):
             server = announcing()
