@@ -19,10 +19,10 @@ from mcpbridge.core import jsonrpc
 from mcpbridge.core.conversion.shapes import listed, opened
 from mcpbridge.core.effects import Abandon, Deliver, Emit, PeerEffect, StartTimer
 from mcpbridge.core.eras import legacy, modern
+from mcpbridge.core.eras.modern.envelope import refuses_version
 from mcpbridge.core.errors import (
     HEADER_MISMATCH,
     MISSING_CLIENT_CAPABILITY,
-    UNSUPPORTED_PROTOCOL_VERSION,
     ErrorObject,
     Fate,
     Loss,
@@ -158,17 +158,14 @@ class Negotiation:
         if self._opened is None:
             return effects
         if self._trying is None:
-            return [self._renegotiated(effect) for effect in effects] if self._peer_is_modern else effects
+            self._heed(effects)
+            return effects
         match _outcome(effects, self._opened.xid):
             case Completed():
                 return (*effects, *self._settle(self._trying))
             case Failed() | Lost() as refused:
                 return self._refused(refused, effects)
         return effects
-
-    @property
-    def _peer_is_modern(self) -> bool:
-        return isinstance(self._peer, modern.ClientPeer)
 
     def _settle(self, era: str) -> Sequence[PeerEffect]:
         """The server speaks this era."""
@@ -191,7 +188,7 @@ class Negotiation:
         return ()
 
     def _refused(self, answer: Failed | Lost, effects: Sequence[PeerEffect]) -> Sequence[PeerEffect]:
-        if self._first_answer is not None:
+        if self._first_answer is not None and _is_evidence(answer):
             # Neither will do; the answer in the client's own era says more.
             self._trying = None
             assert self._opened is not None
@@ -205,20 +202,12 @@ class Negotiation:
         self._first_answer = answer
         return self._try(LEGACY if self._trying == MODERN else MODERN)
 
-    def _renegotiated(self, effect: PeerEffect) -> PeerEffect:
-        """
-        A server that refuses the revision in mid-conversation has become another one. It has done nothing, so what it
-        refused may be sent again when it is known what it speaks now.
-        """
-        if not isinstance(effect, Deliver) or not isinstance(effect.event, Failed):
-            return effect
-        failed = effect.event
-        if not _refuses_version(failed.error):
-            return effect
-        if not self._verdict.fixed:
-            self._verdict.era = None
-        text = f"it does not speak this protocol version any more: {failed.error.message}"
-        return Deliver(Lost(failed.xid, Loss(Fate.SESSION_LOST, Reason.VERSION_REFUSED, text)))
+    def _heed(self, effects: Sequence[PeerEffect]) -> None:
+        """A server that refuses the revision in mid-conversation has become another one."""
+        for effect in effects:
+            if isinstance(effect, Deliver) and isinstance(effect.event, Lost) and not self._verdict.fixed:
+                if effect.event.loss.reason is Reason.VERSION_REFUSED:
+                    self._verdict.era = None
 
 
 def _request_id(effects: Sequence[PeerEffect]) -> RequestId | None:
@@ -235,11 +224,18 @@ def _outcome(effects: Sequence[PeerEffect], xid: ExchangeId) -> Completed | Fail
     return None
 
 
+def _is_evidence(answer: Failed | Lost) -> bool:
+    """Whether this says anything of the server; failures of the network do not."""
+    if isinstance(answer, Failed) or answer.loss.fate is Fate.SESSION_LOST:
+        return True
+    return answer.loss.fate is Fate.FAILED and answer.loss.reason in _REFUSED
+
+
 def _is_modern(answer: Failed | Lost) -> bool:
     """Whether only a server of the stateless era refuses like that, and may not do so the next time."""
     if isinstance(answer, Lost):
         return False
-    if _refuses_version(answer.error):
+    if refuses_version(answer.error):
         return not set(_supported(answer.error)).isdisjoint(modern.VERSIONS)
     return answer.error.code in (HEADER_MISMATCH, MISSING_CLIENT_CAPABILITY)
 
@@ -247,29 +243,19 @@ def _is_modern(answer: Failed | Lost) -> bool:
 def _another_may(tried: str | None, answer: Failed | Lost) -> bool:
     """Whether a server that answers so may speak the other era."""
     if isinstance(answer, Lost):
-        # Failures of the network are no evidence; a refusal without a word of JSON-RPC is, of the session era.
-        unknown_session = answer.loss.fate is Fate.SESSION_LOST
-        refused = answer.loss.fate is Fate.FAILED and answer.loss.reason in _NO_EVIDENCE_AGAINST
-        return tried == MODERN and (refused or unknown_session)
-    if _refuses_version(answer.error):
+        # A refusal without a word of JSON-RPC is of the session era.
+        return tried == MODERN and _is_evidence(answer)
+    if refuses_version(answer.error):
         supported = _supported(answer.error)
         return not supported or bool(set(supported) & set(legacy.VERSIONS if tried == MODERN else modern.VERSIONS))
     return True
 
 
-_NO_EVIDENCE_AGAINST: Final = (Reason.MALFORMED, Reason.UPSTREAM_UNREACHABLE)
+#: Reasons of a refusal of this one request.
+_REFUSED: Final = (Reason.MALFORMED, Reason.UPSTREAM_UNREACHABLE, Reason.UPSTREAM_TIMEOUT)
 
 #: Why a conversation ends that says nothing of the server.
 _OUR_WISH: Final = (Reason.STOPPING, Reason.REMOVED, Reason.OVERLOADED)
-
-#: What -32022 was called before it was published; others use that code as they like.
-_FORMER: Final = -32004
-
-
-def _refuses_version(error: ErrorObject) -> bool:
-    if error.code == _FORMER:
-        return "supported" in opened(error.data)
-    return error.code == UNSUPPORTED_PROTOCOL_VERSION
 
 
 def _supported(error: ErrorObject) -> list[str]:

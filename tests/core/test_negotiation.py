@@ -175,6 +175,16 @@ class OtherEraTests(SynchronousTestCase):
 
         self.assertEqual([Failed(1, ErrorObject(-5, "first"))], rig.events)
 
+    def test_no_evidence(self) -> None:
+        """Where the network fails in the second try, nothing is known yet: the bridge opens anew."""
+        rejected = Loss(Fate.REJECTED, Reason.UPSTREAM_UNREACHABLE, "HTTP 429", 0.5)
+        rig = Rig(OLD)
+        rig.answers(1, UNKNOWN)
+
+        rig.do(rig.peer.lost(2, rejected))
+
+        self.assertEqual(([Lost(1, rejected)], None), (rig.events, rig.verdict.era))
+
     def test_no_shared_revision(self) -> None:
         """A server of newer revisions only is not asked in words that it has told it does not speak."""
         for version in (OLD, NEW):

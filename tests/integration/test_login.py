@@ -24,6 +24,12 @@ from tests.authorization_server import Family, Model, serve
 
 reactor: Any = global_reactor
 
+_HELLO: Mapping[str, Any] = {
+    "protocolVersion": "2025-11-25",
+    "capabilities": {},
+    "clientInfo": {"name": "t", "version": "1"},
+}
+
 
 class _Command(ProcessProtocol):
     """One run of a program."""
@@ -98,6 +104,24 @@ class LoginTests(TestCase):
             await deferLater(reactor, 0.05)
         raise AssertionError((command.out, command.err))
 
+    async def ask(self, relay: _Command, number: int, method: str, **params: Any) -> Any:
+        """The answer to a request of a client that stays."""
+        said = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+        self.type(relay, json.dumps(said).encode() + b"\n")
+        await self.until(relay, b'"id":%d' % number)
+        if method == "initialize":
+            self.type(relay, b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n')
+        answers = [json.loads(line) for line in relay.out.splitlines()]
+        return next(answer for answer in answers if answer.get("id") == number)
+
+    def type(self, command: _Command, data: bytes) -> None:
+        assert command.transport is not None
+        command.transport.write(data)
+
+    def end_input(self, command: _Command) -> None:
+        assert command.transport is not None
+        command.transport.closeStdin()
+
     async def call(self) -> Any:
         """What a client gets: the answer to a call, or the error."""
         relay = self.begin("guarded", module="mcpbridge.stdio")
@@ -115,6 +139,33 @@ class LoginTests(TestCase):
         answers: list[Mapping[str, Any]] = [json.loads(line) for line in relay.out.splitlines()]
         answer = next(answer for answer in answers if answer.get("id") == 2)
         return answer["result"]["content"][0]["text"] if "result" in answer else answer["error"]["message"]
+
+    async def test_same_session(self) -> None:
+        """
+        A client that comes before the login is let in with empty lists, and told by a call what to do; after the login
+        it is told that the lists have changed, and the same session goes on.
+        """
+        relay = self.begin("guarded", module="mcpbridge.stdio")
+        opened = await self.ask(relay, 1, "initialize", **_HELLO)
+        before = await self.ask(relay, 2, "tools/list")
+        refused = await self.ask(relay, 3, "tools/call", name="whoami", arguments={})
+
+        _, _, rest = refused["error"]["message"].partition("open ")
+        url, _, rest = rest.partition(", or run: ")
+        page = await Agent(reactor).request(b"GET", (await self.open(url)).encode())
+        await readBody(page)
+        await self.until(relay, b"notifications/tools/list_changed")
+        after = await self.ask(relay, 4, "tools/list")
+        answer = await self.ask(relay, 5, "tools/call", name="whoami", arguments={})
+        self.end_input(relay)
+        await relay.ended
+
+        self.assertEqual({"listChanged": True}, opened["result"]["capabilities"]["tools"])
+        self.assertEqual([], before["result"]["tools"])
+        self.assertEqual("python -m mcpbridge login guarded. Then ask again", rest)
+        self.assertEqual("auth_required", refused["error"]["data"]["mcpbridge"]["reason"])
+        self.assertEqual(["whoami"], [tool["name"] for tool in after["result"]["tools"]])
+        self.assertEqual("call 1", answer["result"]["content"][0]["text"])
 
     async def test_paste(self) -> None:
         """One command: it prints a URL, takes the address that came back, and the server can be used."""

@@ -51,8 +51,8 @@ class FakeExchange:
     @ivar registered: how many clients.
     """
 
-    discovery: Any = Discovery(UPSTREAM, SERVER, ("mcp",))
-    configured: ConfiguredClient = ConfiguredClient()
+    discovery: Any = attrs.Factory(lambda: Discovery(UPSTREAM, SERVER, ("mcp",)))
+    configured: ConfiguredClient = attrs.Factory(ConfiguredClient)
     answers: list[Any] = attrs.Factory(list)
     asked: list[Mapping[str, Any]] = attrs.Factory(list)
     registered: int = 0
@@ -341,13 +341,14 @@ class FinishTests(_Case):
         world = World(exchange=FakeExchange(answers=[_TOKENS]))
         response = _answer(self.begun(world))
 
-        def full(*_: object) -> Deferred[bool]:
-            raise StoreFailure("the disk is full")
+        world.connection.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON secrets BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
+        )
 
-        self.patch(world.store, "save", full)
+        said = self.failed(world.logins.finish(response), StoreFailure)
 
-        self.assertEqual("the disk is full", self.failed(world.logins.finish(response), StoreFailure))
-        self.assertEqual(([], "the disk is full"), (world.heard, world.logins.status()["outcome"]))
+        self.assertIn("the disk is full", said)
+        self.assertEqual(([], said), (world.heard, world.logins.status()["outcome"]))
 
     def test_expects(self) -> None:
         """Of several accounts the one whose login waits for this answer."""

@@ -135,7 +135,7 @@ class StatelessClient(Client):
                 asked = self.over[answer.id] = self.open.pop(answer.id)
                 self._consider(answer.id, asked, result)
                 return
-            if kind != "complete":
+            if kind != "complete" and answer.id in self.open:
                 self.world.wrong(f"{self.name} was given a result of kind {kind}")
         Client._answered(self, answer)
 

@@ -30,6 +30,7 @@ from mcpbridge.core.eras.modern.envelope import (
     VERSIONS,
     Facts,
     open_result,
+    refuses_version,
     untagged,
     with_meta,
 )
@@ -130,6 +131,7 @@ class ClientPeer:
     def _ask(self, exchange: Exchange, params: Raw | None) -> Emit:
         exchange.request_id = next(self._ids)
         exchange.round = None
+        exchange.sent = params
         self._open[exchange.request_id] = exchange
         assert self._facts is not None
         meta = self._facts.as_meta()
@@ -153,8 +155,9 @@ class ClientPeer:
         return () if exchange.round.pending else self._retry(exchange)
 
     def _retry(self, exchange: Exchange) -> Sequence[PeerEffect]:
-        assert exchange.round is not None
-        return (self._ask(exchange, exchange.round.retry(exchange.params)),)
+        """Send it again: with what is known now, or what was sent if that did not arrive."""
+        params = exchange.sent if exchange.round is None else exchange.round.retry(exchange.params)
+        return (self._ask(exchange, params),)
 
     def _cancel(self, event: Cancelled) -> Sequence[PeerEffect]:
         exchange = self._exchanges.get(event.xid)
@@ -251,7 +254,14 @@ class ClientPeer:
             assert answered is not None
             return self._changes.over(answered, message.error)
         exchange = self._close(answered)
-        return () if exchange is None else (Deliver(Failed(exchange.xid, message.error)),)
+        if exchange is None:
+            return ()
+        if refuses_version(message.error) and exchange.method != "server/discover":
+            # It has become another server, and has done nothing.
+            text = f"it does not speak this protocol version any more: {message.error.message}"
+            loss = Loss(Fate.SESSION_LOST, Reason.VERSION_REFUSED, text)
+            return (Deliver(Lost(exchange.xid, exchange.fate_of(loss))),)
+        return (Deliver(Failed(exchange.xid, message.error)),)
 
     def _notification(self, message: Notification, within: RequestId | None) -> Sequence[PeerEffect]:
         exchange = self._open.get(within) if within is not None else None
@@ -287,7 +297,7 @@ class ClientPeer:
         match key:
             case "listen" | "steady":
                 return self._changes.fired(key)
-            case ("again", int(xid)) if xid in self._exchanges and self._exchanges[xid].round is not None:
+            case ("again", int(xid)) if xid in self._exchanges and self._exchanges[xid].request_id not in self._open:
                 return self._retry(self._exchanges[xid])
         return ()
 
@@ -295,8 +305,15 @@ class ClientPeer:
         """The stream of a request of ours broke. See L{mcpbridge.core.interfaces.IClientPeer}."""
         if request_id in self._changes:
             return self._changes.over(request_id, loss)
-        exchange = self._close(request_id)
-        return () if exchange is None else (Deliver(Lost(exchange.xid, loss)),)
+        exchange = self._open.get(request_id)
+        if exchange is None:
+            return ()
+        wait = exchange.wait_after(loss)
+        if wait is None:
+            self._close(request_id)
+            return (Deliver(Lost(exchange.xid, exchange.fate_of(loss))),)
+        del self._open[request_id]
+        return (StartTimer(("again", exchange.xid), wait),)
 
     def close(self, loss: Loss) -> Sequence[PeerEffect]:
         """
@@ -307,7 +324,7 @@ class ClientPeer:
         effects: list[PeerEffect] = []
         for exchange in self._exchanges.values():
             effects += _withdrawn(exchange, "the connection to the server was lost")
-            effects.append(Deliver(Lost(exchange.xid, loss)))
+            effects.append(Deliver(Lost(exchange.xid, exchange.fate_of(loss))))
         effects += self._changes.close(loss)
         self._open.clear()
         self._exchanges.clear()

@@ -15,6 +15,7 @@ from msgspec import Raw
 
 from mcpbridge.core import jsonrpc
 from mcpbridge.core.conversion.shapes import is_object, opened
+from mcpbridge.core.errors import UNSUPPORTED_PROTOCOL_VERSION, ErrorObject
 from mcpbridge.core.events import Envelope
 from mcpbridge.core.jsonrpc import InvalidMessage, RequestId
 
@@ -164,6 +165,17 @@ def subscription_of(params: Raw | None) -> RequestId | None:
     except InvalidMessage:
         return None
     return None if tag is None else jsonrpc.decode_id(tag)
+
+
+#: What -32022 was called before it was published; others use that code as they like.
+_FORMER: Final = -32004
+
+
+def refuses_version(error: ErrorObject) -> bool:
+    """Whether a server does not speak the revision of a request (UnsupportedProtocolVersionError)."""
+    if error.code == _FORMER:
+        return "supported" in opened(error.data)
+    return error.code == UNSUPPORTED_PROTOCOL_VERSION
 
 
 @attrs.frozen

@@ -16,9 +16,18 @@ from msgspec import Raw
 
 from mcpbridge.core import jsonrpc
 from mcpbridge.core.eras.modern.envelope import ASKING
-from mcpbridge.core.errors import INTERNAL_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, ErrorObject, Reason
+from mcpbridge.core.errors import (
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    ErrorObject,
+    Fate,
+    Loss,
+    Reason,
+)
 from mcpbridge.core.events import Completed, Event, ExchangeId, Failed, InputRequest, Native
 from mcpbridge.core.jsonrpc import InvalidMessage, RequestId
+from mcpbridge.core.retry import LONGEST_WAIT
 
 #: A server that asks and asks is stopped here.
 MAX_ROUNDS: Final = 16
@@ -26,11 +35,17 @@ MAX_ROUNDS: Final = 16
 #: Questions of one round. Real servers ask one or two.
 MAX_QUESTIONS: Final = 64
 
+#: Requests in a row, of the later rounds of one call, that may fail to arrive.
+MAX_LOSSES: Final = 5
+
 #: Seconds before a server that gave a state and no questions is asked again: the first time, and at the most.
 FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 5.0
 
 _EMPTY = Raw(b"{}")
+
+#: What sending again does not help against.
+_LOCKED_OUT: Final = (Reason.AUTH_REQUIRED, Reason.AUTH_FAILED, Reason.INSUFFICIENT_SCOPE)
 
 #: What a server of this era may ask (Multi Round-Trip Requests, InputRequests), and whether it needs params.
 _QUESTIONS: Final = {"elicitation/create": True, "sampling/createMessage": True, "roots/list": False}
@@ -112,6 +127,8 @@ class Exchange:
     @ivar request_id: of the latest request.
     @ivar rounds: how many times the server has asked.
     @ivar round: what it asks now; L{None} while it has the word.
+    @ivar sent: the params of the latest request.
+    @ivar losses: how many requests in a row did not arrive.
     @ivar progress: the highest so far: over several requests it must still increase.
     """
 
@@ -123,6 +140,8 @@ class Exchange:
     request_id: RequestId = 0
     rounds: int = 0
     round: Round | None = None
+    sent: Raw | None = None
+    losses: int = 0
     progress: float | None = None
 
     def ask(self, result: Raw) -> Round:
@@ -137,7 +156,27 @@ class Exchange:
             raise InvalidMessage(INVALID_REQUEST, f"it asks for input more than {MAX_ROUNDS} times")
         self.round = Round.read(result, self.request_id)
         self.rounds += 1
+        self.losses = 0
         return self.round
+
+    def wait_after(self, loss: Loss) -> float | None:
+        """
+        Its latest request was lost.
+
+        @return: seconds until that very request is sent again; L{None} if it is for the bridge to decide. The bridge
+            knows the call as it was made: whoever sent that again would have the first rounds run twice.
+        """
+        if not self.rounds or loss.fate not in (Fate.NEVER_SENT, Fate.REJECTED) or self.losses >= MAX_LOSSES:
+            return None
+        wait = loss.retry_after or min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**self.losses)
+        if wait > LONGEST_WAIT or loss.reason in _LOCKED_OUT:
+            return None
+        self.losses += 1
+        return wait
+
+    def fate_of(self, loss: Loss) -> Loss:
+        """What the loss of its latest request means for the whole of it: its first rounds have run."""
+        return attrs.evolve(loss, fate=Fate.UNKNOWN) if self.rounds and loss.fate is not Fate.FAILED else loss
 
     @property
     def pause(self) -> float:

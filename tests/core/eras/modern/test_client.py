@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 from msgspec import Raw
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -442,6 +443,57 @@ class RoundTests(SynchronousTestCase):
         server.answers(2, asks(q=FORMED))
 
         self.assertEqual([Lost], [type(event) for event in server.crossed()])
+
+    def test_later_round_lost(self) -> None:
+        """What the server has not taken is sent again as it was: the call as it was made would run its rounds twice."""
+        server = Server()
+        server.sends(called())
+        server.answers(2, asks(q=FORMED))
+        server.sends(InputSupplied(5, {"2.q": raw({"action": "accept"})}))
+        server.crossed()
+        (_, sent) = server.said()
+        rejected = Loss(Fate.REJECTED, Reason.UPSTREAM_UNREACHABLE, "HTTP 429", 2.0)
+
+        server.do(server.peer.lost(3, rejected))
+        timers = dict(server.timers)
+        server.fire(("again", 5))
+        (again,) = server.said()
+        for request_id in range(4, 9):
+            server.do(server.peer.lost(request_id, attrs.evolve(rejected, retry_after=None)))
+            if ("again", 5) in server.timers:
+                server.fire(("again", 5))
+
+        self.assertEqual(({("again", 5): 2.0}, {**sent, "id": 4}), (timers, again))
+        (lost,) = server.crossed()
+        assert isinstance(lost, Lost)
+        self.assertEqual((Fate.UNKNOWN, False), (lost.loss.fate, server.peer.busy()))
+
+    def test_later_round_may_have_run(self) -> None:
+        """Whether it ran or not, some of the call did; what only reads is for the bridge to repeat."""
+        for loss in (LOSS, Loss(Fate.REJECTED, Reason.AUTH_REQUIRED, "401"), Loss(Fate.NEVER_SENT, Reason.STOPPING, "")):
+            server = Server()
+            server.sends(called())
+            server.answers(2, asks(q=FORMED))
+            server.sends(InputSupplied(5, {"2.q": raw({"action": "accept"})}))
+            server.crossed()
+
+            server.do(server.peer.close(loss))
+
+            self.assertEqual([Lost(5, attrs.evolve(loss, fate=Fate.UNKNOWN))], server.crossed())
+
+    def test_revision_refused(self) -> None:
+        """A server that was replaced has not run the request; of one in a later round, some was run before."""
+        server = Server()
+        server.sends(called(), called(6))
+        server.answers(3, asks(q=FORMED))
+        server.sends(InputSupplied(6, {"3.q": raw({"action": "accept"})}))
+        server.crossed()
+
+        for request_id in (2, 4):
+            server.says(Error(request_id, ErrorObject(-32022, "no", raw({"supported": ["2025-11-25"]}))))
+
+        fates = [event.loss.fate for event in server.crossed() if isinstance(event, Lost)]
+        self.assertEqual([Fate.SESSION_LOST, Fate.UNKNOWN], fates)
 
     def test_too_many_rounds(self) -> None:
         """A server that asks and asks is stopped."""

@@ -1,26 +1,5 @@
 """
-The session era: 2024-11-05 to 2025-11-25.
-
-Theory of operation. A conversation opens with C{initialize} and C{notifications/initialized}; from then on both
-sides send requests. Each of the two peers below stands at one end of such a conversation. The server peer faces a
-client: it turns requests into exchanges and events of the bridge back into answers. The client peer faces a server:
-it sends exchanges as requests under ids of its own. Envelopes end here, on both sides: ids and progress tokens are
-never copied from one conversation to the other, because every client counts them from 0.
-
-An exchange is open from its request to its answer or its cancellation; a question is an exchange in the other
-direction. Whatever refers to one that is not open is ignored: that is what the specification asks of late answers,
-late cancellations and progress after the end.
-
-Differences between the revisions:
-
-============================ ========== ========== ========== ==========
-what                         2024-11-05 2025-03-26 2025-06-18 2025-11-25
-============================ ========== ========== ========== ==========
-arrays of messages (batches) no         yes        no         no
-============================ ========== ========== ========== ==========
-
-All else that differs between them is payload, which L{mcpbridge.core.conversion} puts into the words of whoever
-receives it.
+We are the server; a client of the session era is on the other side.
 """
 
 from __future__ import annotations
@@ -36,19 +15,17 @@ from msgspec import Raw
 from zope.interface import implementer
 
 from mcpbridge.core import jsonrpc
-from mcpbridge.core.capabilities import client_capabilities_for, server_opening_for
-from mcpbridge.core.conversion import answer_for, question_for, request_for, result_for, wrapped_tools
+from mcpbridge.core.capabilities import server_opening_for
+from mcpbridge.core.conversion import question_for, result_for, wrapped_tools
 from mcpbridge.core.conversion.shapes import opened
 from mcpbridge.core.effects import Abandon, Deliver, Emit, Forget, PeerEffect
+from mcpbridge.core.eras.legacy.dialect import MAX_QUESTIONS, VERSIONS, refuse
 from mcpbridge.core.error_mapping import error_for
 from mcpbridge.core.errors import (
     INVALID_PARAMS,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
     ErrorObject,
-    Fate,
-    Loss,
-    Reason,
 )
 from mcpbridge.core.events import (
     Called,
@@ -65,7 +42,6 @@ from mcpbridge.core.events import (
     InputWithdrawn,
     LevelSet,
     Logged,
-    Lost,
     Notified,
     Opened,
     Progressed,
@@ -74,27 +50,15 @@ from mcpbridge.core.events import (
     Subscribed,
     Unsubscribed,
 )
-from mcpbridge.core.interfaces import IClientPeer, IServerPeer
+from mcpbridge.core.interfaces import IServerPeer
 from mcpbridge.core.jsonrpc import Error, InvalidMessage, Message, Notification, Request, RequestId, Result
 from mcpbridge.core.levels import LEVELS
 from mcpbridge.core.progress import progress_token, with_progress_token
-from mcpbridge.core.revisions import STATELESS
-
-VERSIONS: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
-
-#: Revisions in which a client may send an array of messages.
-BATCHES: Final = frozenset(("2025-03-26",))
-
-#: A client that never answers what it is asked must not cost memory without end.
-_MAX_QUESTIONS = 256
 
 _EMPTY = Raw(b"{}")
 
 #: Tools of one server whose results its clients get inside of an object. Whatever comes after these is told as it is.
 _MAX_WRAPPED: Final = 10_000
-
-#: Bytes of what a server says that we have to look inside of. Real ones are below 100 KiB.
-_MAX_OPENED: Final = 1024 * 1024
 
 #: A client may answer late what it was asked by a daemon that has died since. The next one counts from further up, or
 #: it would take that for the answer to a question of its own.
@@ -178,15 +142,15 @@ class ServerPeer:
 
     def _request(self, request: Request) -> Sequence[PeerEffect]:
         if request.id in self._xids:
-            return (_refuse(request, INVALID_REQUEST, "Invalid request: this id is in use by a request still open"),)
+            return (refuse(request, INVALID_REQUEST, "Invalid request: this id is in use by a request still open"),)
         if request.method == "ping":
             return (Emit(Result(request.id, _EMPTY), request.id),)
         if request.method == "initialize":
             return self._initialize(request)
         if request.method in _NOT_OF_THIS_ERA:
-            return (_refuse(request, METHOD_NOT_FOUND, f"Method not found: {request.method}"),)
+            return (refuse(request, METHOD_NOT_FOUND, f"Method not found: {request.method}"),)
         if self._params is None:
-            return (_refuse(request, INVALID_REQUEST, f"Not initialized: send initialize before {request.method}"),)
+            return (refuse(request, INVALID_REQUEST, f"Not initialized: send initialize before {request.method}"),)
         try:
             token = progress_token(request.params)
             read = _REQUESTS.get(request.method, _read_call)
@@ -194,7 +158,7 @@ class ServerPeer:
             if isinstance(event, Subscribed):
                 self._bound_subscriptions(event)
         except InvalidMessage as invalid:
-            return (_refuse(request, invalid.code, str(invalid)),)
+            return (refuse(request, invalid.code, str(invalid)),)
         self._open(event.xid, _Call(request.id, token, request.method, self._subject(request)))
         match event:
             case LevelSet():
@@ -226,9 +190,9 @@ class ServerPeer:
             params = jsonrpc.members(request.params or _EMPTY)
             asked = jsonrpc.decode_string(params.get("protocolVersion"))
         except InvalidMessage as invalid:
-            return (_refuse(request, invalid.code, str(invalid)),)
+            return (refuse(request, invalid.code, str(invalid)),)
         if asked is None:
-            return (_refuse(request, INVALID_PARAMS, "Invalid params: initialize needs a protocolVersion"),)
+            return (refuse(request, INVALID_PARAMS, "Invalid params: initialize needs a protocolVersion"),)
         before = self.close("The client began anew with another initialize") if self._params is not None else ()
         xid = next(self._exchanges)
         self._begin(asked, params)
@@ -403,8 +367,8 @@ class ServerPeer:
         """Why none of it is asked, by key; L{None} if all of it can be."""
         if self._params is None:
             why = ErrorObject(METHOD_NOT_FOUND, "The client is gone")
-        elif len(self._questions) + len(event.requests) > _MAX_QUESTIONS:
-            why = ErrorObject(INVALID_REQUEST, f"Over {_MAX_QUESTIONS} questions to this client are open")
+        elif len(self._questions) + len(event.requests) > MAX_QUESTIONS:
+            why = ErrorObject(INVALID_REQUEST, f"Over {MAX_QUESTIONS} questions to this client are open")
         else:
             declared = _declared(self._params)
             missing = sorted(
@@ -496,245 +460,6 @@ class ServerPeer:
         return tuple(map(Deliver, events))
 
 
-@attrs.define
-class _Asked:
-    """A question as the client peer sees it."""
-
-    id: RequestId
-    token: Raw | None
-    method: str
-
-
-@implementer(IClientPeer)
-@attrs.define(eq=False, repr=False)
-class ClientPeer:
-    """We are the client; a server of the session era is on the other side."""
-
-    version: str | None = None
-    _ids: Iterator[int] = attrs.Factory(lambda: itertools.count(1))
-    _open: dict[RequestId, tuple[ExchangeId, str]] = attrs.Factory(dict)
-    _by_xid: dict[ExchangeId, RequestId] = attrs.Factory(dict)
-    _asked: dict[str, _Asked] = attrs.Factory(dict)
-    _asked_ids: dict[RequestId, str] = attrs.Factory(dict)
-    _keys: Iterator[int] = attrs.Factory(lambda: itertools.count(1))
-
-    # What the bridge has for the server.
-
-    def send(self, event: Event) -> Sequence[PeerEffect]:
-        """Say a neutral event to the server. See L{mcpbridge.core.interfaces.IPeer}."""
-        match event:
-            case Called():
-                return self._call(event.xid, event.method, event.params, event.wants_progress)
-            case Cancelled():
-                return self._cancel(event)
-            case InputSupplied():
-                return self._answer(event)
-            case Notified():
-                return (Emit(Notification(event.method, event.params)),)
-            case InputProgressed():
-                return self._say_progress(event)
-            case RootsChanged():
-                return (Emit(Notification("notifications/roots/list_changed", event.params)),)
-            case LevelSet():
-                return self._call(event.xid, "logging/setLevel", jsonrpc.value({"level": event.level}))
-            case Subscribed():
-                params = event.params or jsonrpc.value({"uri": event.uri})
-                return self._call(event.xid, "resources/subscribe", params)
-            case Unsubscribed():
-                params = event.params or jsonrpc.value({"uri": event.uri})
-                return self._call(event.xid, "resources/unsubscribe", params)
-            case Opened():
-                return self._call(event.xid, "initialize", _introduction(event))
-        return ()
-
-    def _call(
-        self, xid: ExchangeId, method: str, params: Raw | None, wants_progress: bool = False
-    ) -> Sequence[PeerEffect]:
-        request_id = next(self._ids)
-        self._open[request_id] = (xid, method)
-        self._by_xid[xid] = request_id
-        if self.version is not None:
-            params = request_for(self.version, method, params)
-        if wants_progress:
-            params = with_progress_token(params, request_id)
-        return (Emit(Request(request_id, method, params)),)
-
-    def _cancel(self, event: Cancelled) -> Sequence[PeerEffect]:
-        request_id = self._by_xid.get(event.xid)
-        if request_id is None or self._open[request_id][1] == "initialize":
-            return ()
-        self.forget(event.xid)
-        params: dict[str, object] = {"requestId": request_id}
-        if event.reason is not None:
-            params["reason"] = event.reason
-        return (Emit(Notification("notifications/cancelled", jsonrpc.value(params))), Abandon(request_id))
-
-    def _answer(self, event: InputSupplied) -> Sequence[PeerEffect]:
-        effects: list[PeerEffect] = []
-        for key, answer in event.responses.items():
-            asked = self._asked.pop(key, None)
-            if asked is None:
-                continue
-            del self._asked_ids[asked.id]
-            effects.append(Emit(self._say_answer(asked, answer), asked.id))
-        return effects
-
-    def _say_answer(self, asked: _Asked, answer: Raw | ErrorObject) -> Message:
-        if self.version is not None and not isinstance(answer, ErrorObject):
-            answer = answer_for(self.version, asked.method, answer)
-        return Error(asked.id, answer) if isinstance(answer, ErrorObject) else Result(asked.id, answer)
-
-    def _say_progress(self, event: InputProgressed) -> Sequence[PeerEffect]:
-        asked = self._asked.get(event.key)
-        if asked is None or asked.token is None:
-            return ()
-        params = jsonrpc.assemble({"progressToken": asked.token, **event.params})
-        return (Emit(Notification("notifications/progress", params), asked.id),)
-
-    # What the server says.
-
-    def receive(self, message: Message, within: RequestId | None) -> Sequence[PeerEffect]:
-        """Take one message from the server. See L{mcpbridge.core.interfaces.IPeer}."""
-        match message:
-            case Result():
-                return self._completed(message)
-            case Error():
-                # A null id answers nothing, but on the stream of one request of ours there is only one it can mean.
-                xid = self._close(message.id if message.id is not None else within)
-                return () if xid is None else (Deliver(Failed(xid[0], message.error)),)
-            case Notification():
-                try:
-                    return self._notification(message, within)
-                except InvalidMessage:
-                    return ()
-            case Request():
-                return self._question(message, within)
-
-    def receive_garbage(self, invalid: InvalidMessage) -> Sequence[PeerEffect]:
-        """End the exchange that it meant to answer; answer it, if it meant to ask."""
-        if invalid.response_id is not None and invalid.response_id in self._open:
-            return self._malformed(invalid.response_id, str(invalid))
-        if invalid.request_id is not None:
-            return (Emit(invalid.answer),)
-        return ()
-
-    def _close(self, request_id: RequestId | None) -> tuple[ExchangeId, str] | None:
-        found = self._open.pop(request_id, None) if request_id is not None else None
-        if found is not None:
-            del self._by_xid[found[0]]
-        return found
-
-    def _malformed(self, request_id: RequestId, why: str) -> Sequence[PeerEffect]:
-        found = self._close(request_id)
-        if found is None:
-            return ()
-        return (Deliver(Lost(found[0], Loss(Fate.FAILED, Reason.MALFORMED, f"it sent a broken answer: {why}"))),)
-
-    def _completed(self, message: Result) -> Sequence[PeerEffect]:
-        if bytes(memoryview(message.result)[:1]) != b"{":
-            return self._malformed(message.id, "a result must be an object")
-        found = self._open.get(message.id)
-        if found is None:
-            return ()
-        if found[1] != "initialize":
-            self._close(message.id)
-            return (Deliver(Completed(found[0], message.result)),)
-        try:
-            version = jsonrpc.decode_string(jsonrpc.members(message.result, _MAX_OPENED).get("protocolVersion"))
-        except InvalidMessage as invalid:
-            return self._malformed(message.id, str(invalid))
-        if version not in VERSIONS:
-            return self._malformed(message.id, f"it speaks protocol version {version!r}, which mcpbridge does not")
-        self._close(message.id)
-        self.version = version
-        return (Emit(Notification("notifications/initialized")), Deliver(Completed(found[0], message.result)))
-
-    def _notification(self, message: Notification, within: RequestId | None) -> Sequence[PeerEffect]:
-        found = self._open.get(within) if within is not None else None
-        xid = found[0] if found is not None else None
-        match message.method:
-            case "notifications/progress":
-                params = jsonrpc.members(message.params or _EMPTY, _MAX_OPENED)
-                token = jsonrpc.decode_id(params.pop("progressToken", _EMPTY))
-                call = self._open.get(token) if token is not None else None
-                return () if call is None else (Deliver(Progressed(call[0], params)),)
-            case "notifications/message":
-                return (Deliver(Logged(xid, message.params)),)
-            case "notifications/cancelled":
-                return self._withdrawn(message)
-            case "notifications/resources/updated":
-                uri = jsonrpc.decode_string(jsonrpc.members(message.params or _EMPTY, _MAX_OPENED).get("uri"))
-                return () if uri is None else (Deliver(Changed("resources", uri, message.params)),)
-            case "notifications/tools/list_changed":
-                return (Deliver(Changed("tools", None, message.params)),)
-            case "notifications/prompts/list_changed":
-                return (Deliver(Changed("prompts", None, message.params)),)
-            case "notifications/resources/list_changed":
-                return (Deliver(Changed("resources", None, message.params)),)
-        return (Deliver(Notified(xid, message.method, message.params)),)
-
-    def _withdrawn(self, message: Notification) -> Sequence[PeerEffect]:
-        params = jsonrpc.members(message.params or _EMPTY, _MAX_OPENED)
-        request_id = jsonrpc.decode_id(params.get("requestId", _EMPTY))
-        key = self._asked_ids.pop(request_id, None) if request_id is not None else None
-        if key is None:
-            return ()
-        del self._asked[key]
-        return (Deliver(InputWithdrawn(key, jsonrpc.decode_string(params.get("reason")))),)
-
-    def _question(self, request: Request, within: RequestId | None) -> Sequence[PeerEffect]:
-        if request.method == "ping":
-            return (Emit(Result(request.id, _EMPTY), request.id),)
-        if request.id in self._asked_ids:
-            return (_refuse(request, INVALID_REQUEST, "Invalid request: this id is in use by a request still open"),)
-        if within is not None and within not in self._open:
-            # Whoever it was meant for has gone; the next client must not be asked in its place.
-            return (_refuse(request, INVALID_REQUEST, "Nobody waits any more for the request that this belongs to"),)
-        if len(self._asked) >= _MAX_QUESTIONS:
-            return (_refuse(request, INVALID_REQUEST, f"Over {_MAX_QUESTIONS} questions to the client are open"),)
-        try:
-            token = progress_token(request.params)
-        except InvalidMessage as invalid:
-            return (_refuse(request, invalid.code, str(invalid)),)
-        key = f"q{next(self._keys)}"
-        self._asked[key] = _Asked(request.id, token, request.method)
-        self._asked_ids[request.id] = key
-        found = self._open.get(within) if within is not None else None
-        question = InputRequest(request.method, request.params, token is not None)
-        return (Deliver(InputRequired(found[0] if found is not None else None, {key: question})),)
-
-    # The end.
-
-    def lost(self, request_id: RequestId, loss: Loss) -> Sequence[PeerEffect]:
-        """The stream of a request of ours broke. See L{mcpbridge.core.interfaces.IClientPeer}."""
-        found = self._close(request_id)
-        return () if found is None else (Deliver(Lost(found[0], loss)),)
-
-    def close(self, loss: Loss) -> Sequence[PeerEffect]:
-        """The channel is gone. See L{mcpbridge.core.interfaces.IClientPeer}."""
-        effects: list[PeerEffect] = [Deliver(Lost(xid, loss)) for xid, _ in self._open.values()]
-        effects += [Deliver(InputWithdrawn(key, "the connection to the server was lost")) for key in self._asked]
-        self._open.clear()
-        self._by_xid.clear()
-        self._asked.clear()
-        self._asked_ids.clear()
-        return effects
-
-    def forget(self, xid: ExchangeId) -> None:
-        """Whatever comes for this exchange is not wanted. See L{mcpbridge.core.interfaces.IClientPeer}."""
-        request_id = self._by_xid.pop(xid, None)
-        if request_id is not None:
-            del self._open[request_id]
-
-    def busy(self) -> bool:
-        """Whether an exchange is open. See L{mcpbridge.core.interfaces.IClientPeer}."""
-        return bool(self._open)
-
-    def fired(self, key: Hashable) -> Sequence[PeerEffect]:
-        """Nothing here waits. See L{mcpbridge.core.interfaces.IPeer}."""
-        return ()
-
-
 #: Requests of other eras, which a conversation of this one must refuse rather than pass on.
 _NOT_OF_THIS_ERA: Final = frozenset(("server/discover", "subscriptions/listen"))
 
@@ -745,22 +470,8 @@ _NEEDS: Final = {
     "elicitation/create": "elicitation",
 }
 
-
 #: What a request wants, where its answer depends on that.
 _SUBJECTS: Final = {"resources/read": "uri", "tools/call": "name", "tools/list": "cursor"}
-
-
-def _introduction(event: Opened) -> Raw:
-    """The params of C{initialize}."""
-    params = {**event.params, "protocolVersion": jsonrpc.value(event.version)}
-    if "capabilities" in params:
-        capabilities = params["capabilities"]
-        asked = jsonrpc.decode_string(event.params.get("protocolVersion"))
-        if asked is not None and asked >= STATELESS:
-            # Such a client says nothing unasked, not even that its roots have changed.
-            capabilities = client_capabilities_for(asked, capabilities)
-        params["capabilities"] = client_capabilities_for(event.version, capabilities)
-    return jsonrpc.assemble(params)
 
 
 def _name_of(question_id: RequestId, question: InputRequest) -> str:
@@ -781,10 +492,6 @@ def _declared(params: Mapping[str, Raw]) -> Iterable[str]:
         return jsonrpc.members(params.get("capabilities", _EMPTY))
     except InvalidMessage:
         return ()
-
-
-def _refuse(request: Request, code: int, text: str) -> Emit:
-    return Emit(Error(request.id, ErrorObject(code, text)), request.id)
 
 
 def _read_call(xid: ExchangeId, request: Request, wants_progress: bool) -> Called:
