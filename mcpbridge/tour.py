@@ -82,7 +82,7 @@ def _show(environment: Mapping[str, str]) -> None:
 def _advise(serving: bool) -> None:
     command = f"{sys.executable} -m mcpbridge.stdio {DEMO}"
     _say(f"\nAdd it to an agent:      claude mcp add {DEMO} -- {command}")
-    _say("Your own servers:        see README.md, Configuration")
+    _say("Your own servers:        see README.md, Servers")
     _say("Serving. Ctrl-C ends it." if serving else "That daemon serves on. It ends with: python -m mcpbridge stop")
 
 

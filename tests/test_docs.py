@@ -11,13 +11,24 @@ from glob import glob
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from mcpbridge import __main__ as main
 from mcpbridge.configuration import load
 from mcpbridge.configuration.entries import read_entry
 from mcpbridge.configuration.facts import Settings
 from mcpbridge.configuration.jsonc import loads
 from mcpbridge.configuration.report import Report
 from mcpbridge.configuration.table import Table
+from mcpbridge.core import jsonrpc
+from mcpbridge.core.bindings import http
+from mcpbridge.core.bridge import Policy
+from mcpbridge.core.eras.modern import calls, parking
+from mcpbridge.downstream import outlet
+from mcpbridge.downstream.http.limits import EndpointLimits
+from mcpbridge.ledger import memory
+from mcpbridge.net import guard, head, pool
+from mcpbridge.service import upstreams
 from mcpbridge.tap import Options
+from mcpbridge.upstream import child
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -26,6 +37,12 @@ def text(name: str) -> str:
     """A document of the tree."""
     with open(os.path.join(ROOT, name), encoding="utf-8") as file:
         return file.read()
+
+
+def documents() -> list[str]:
+    """The names of all documents."""
+    found = [*glob(os.path.join(ROOT, "*.md")), *glob(os.path.join(ROOT, "docs", "*.md"))]
+    return sorted(os.path.relpath(path, ROOT) for path in found)
 
 
 class ConfigurationTests(SynchronousTestCase):
@@ -84,14 +101,77 @@ class ExamplesTests(SynchronousTestCase):
         for block in re.findall(r"```json\n(.*?)```", text("README.md"), re.DOTALL):
             self.assertIn("mcpServers", loads(block))
 
+    def test_commands(self) -> None:
+        """Every command that is shown is one, and every command is shown."""
+        everything = "".join(map(text, documents()))
+
+        shown = set(re.findall(r"\bpython -m mcpbridge ([a-z]+)", everything))
+
+        (commands,) = (action for action in main._parser()._actions if action.choices and action.metavar == "COMMAND")
+        self.assertEqual(set(commands.choices or ()), shown)
+
+    def test_targets(self) -> None:
+        """Every target of make that is shown is one."""
+        shown = set(re.findall(r"^ {4}make ([a-z]+)", "\n".join(map(text, documents())), re.MULTILINE))
+
+        targets = set(re.findall(r"^([a-z]+):", text("Makefile"), re.MULTILINE))
+        self.assertEqual(set(), shown - targets)
+
+    def test_errors(self) -> None:
+        """Every error that README explains is one that can come, word by word but for what stands in for a name."""
+        section = text("README.md").partition("## When something does not work")[2].partition("\n## ")[0]
+        rows = [row for row in re.findall(r"^\| `(.+?)` \|", section, re.MULTILINE) if "module named" not in row]
+        sources = "".join(
+            text(os.path.relpath(path, ROOT)) for path in glob(f"{ROOT}/mcpbridge/**/*.py", recursive=True)
+        )
+
+        told = {
+            part
+            for row in rows
+            for part in re.split(r"\b(?:NAME|X|HOST:PORT|[a-z]+/[a-z]+|status 1)\b|\.\.\.|https://|\"", row)
+        }
+
+        # Texts are put together from pieces, so each piece is looked for; a piece of a few letters says nothing.
+        missing = sorted(part for part in map(str.strip, told) if len(part) > 12 and part not in sources)
+        self.assertEqual((True, []), (len(rows) > 8, missing))
+
+
+class LimitsTests(SynchronousTestCase):
+    """The table of C{docs/operations.md}."""
+
+    def test_figures(self) -> None:
+        """Those that are round numbers of a constant are that number."""
+        table = text("docs/operations.md").partition("## Limits")[2]
+        mib, endpoint = 1024 * 1024, EndpointLimits()
+
+        expected = [
+            f"| one message of a client | {memory.MAX_LINE // mib} MiB |",
+            f"| one message of a server | {Settings().max_message // mib} MiB |",
+            f"| requests of one client, open at once | {memory.SLOTS:,} by stdio, {endpoint.requests} by HTTP |",
+            f"| messages in one array (2025-03-26) | {jsonrpc.MAX_BATCH} |",
+            f"{outlet.MAX_QUEUED // mib} MiB by stdio, {endpoint.queue // mib} MiB for each HTTP stream",
+            f"| what waits for a child that does not read | {child.MAX_WAITING // mib} MiB;",
+            f"| those that nobody uses | {upstreams.MAX_IDLE}, and {Settings().idle_timeout / 60:.0f} min",
+            f"| waiting for a server that cannot be reached | {Policy().unreachable_deadline:.0f} s |",
+            f"| connecting to it | {pool.CONNECT:.0f} s |",
+            f"| head of an HTTP message | {head.MAX_HEAD // 1024} KiB, {head.MAX_FIELDS} fields |",
+            f"| redirects of one request | {http.MAX_REDIRECTS} |",
+            f"| `Retry-After` that is obeyed | {http.MAX_RETRY_AFTER:.0f} s;",
+            f"| {calls.MAX_PARKED}, {parking.PATIENCE / 60:.0f} min each, {parking.MAX_ROUNDS} rounds |",
+            f"| {endpoint.connections:,} connections, {endpoint.sessions} sessions;",
+            f"| documents of authorization servers | {guard.MAX_DOCUMENT // 1024} KiB, {guard.DEADLINE:.0f} s |",
+        ]
+
+        self.assertEqual([], [row for row in expected if row not in table])
+
 
 class LinksTests(SynchronousTestCase):
     """Links within the tree."""
 
     def test_targets(self) -> None:
         """Each leads to a file that is there, and to a heading in it."""
-        for path in [*glob(os.path.join(ROOT, "*.md")), *glob(os.path.join(ROOT, "docs", "*.md"))]:
-            name = os.path.relpath(path, ROOT)
+        for name in documents():
+            path = os.path.join(ROOT, name)
             for link in re.findall(r"\]\(([^)\s]+)\)", text(name)):
                 if "://" in link:
                     continue

@@ -86,6 +86,7 @@ from mcpbridge.core.retry import (
     MAX_REJECTIONS,
     backoff,
     failure,
+    unknown_outcome,
     wait_before_retry,
 )
 
@@ -725,14 +726,23 @@ class Bridge:
         return self._take()
 
     def close(self, reason: Reason, text: str) -> Sequence[BridgeEffect]:
-        """Never again: every exchange ends with an error, every conversation is hung up."""
+        """
+        Never again: every exchange ends with an error, every conversation is hung up.
+
+        @param text: why, as a sentence without its full stop.
+        """
         self.phase = Phase.CLOSED
         self._closed = reason, text
         self._held.clear()
         for xid in list(self._exchanges):
             if xid in self._exchanges:
-                self._exchanges[xid].listing = None
-                self._fail(xid, bridge_error(reason, self.name, text, retryable=True))
+                exchange = self._exchanges[xid]
+                exchange.listing = None
+                if exchange.conversation is not None and exchange.method not in IDEMPOTENT:
+                    said = f"{text}. {unknown_outcome(exchange.method)}"
+                    self._fail(xid, bridge_error(reason, self.name, said))
+                else:
+                    self._fail(xid, bridge_error(reason, self.name, f"{text}; ask again", retryable=True))
         for conversation in list(self._conversations):
             self._end(conversation, Loss(Fate.UNKNOWN, reason, text))
         self._effects += (StopTimer(key) for key in ("tick", "reconnect", "opening", "stable", "revalidate"))
@@ -742,7 +752,7 @@ class Bridge:
     def _turn_away(self, session: SessionId, event: Event) -> None:
         if self._closed is not None and isinstance(event, _Asking):
             reason, text = self._closed
-            error = bridge_error(reason, self.name, text, retryable=True)
+            error = bridge_error(reason, self.name, f"{text}; ask again", retryable=True)
             self._effects.append(Tell(session, Failed(event.xid, error)))
 
     def _say(self, conversation: ConversationId | None, event: Event) -> None:

@@ -83,6 +83,11 @@ def wait_before_retry(method: str, times: int, loss: Loss, entropy: Callable[[],
     return None
 
 
+def unknown_outcome(what: str) -> str:
+    """What a human has to know of a request that may have run; C{what} is its method."""
+    return f"Whether {what} took effect is not known; it was not sent again. Check before you repeat it"
+
+
 def failure(upstream: str, what: str, loss: Loss) -> ErrorObject:
     """
     What the client is told of a request that is given up.
@@ -93,6 +98,6 @@ def failure(upstream: str, what: str, loss: Loss) -> ErrorObject:
     reason = Reason.OUTCOME_UNKNOWN if unknown else loss.reason
     text = f"{upstream}: {loss.text}"
     if unknown:
-        text += f". Whether {what} took effect is not known; it was not sent again. Check before you repeat it"
+        text += f". {unknown_outcome(what)}"
     harmless = loss.fate in (Fate.NEVER_SENT, Fate.REJECTED, Fate.SESSION_LOST)
     return bridge_error(reason, upstream, text, retryable=harmless or (what in IDEMPOTENT and not unknown))

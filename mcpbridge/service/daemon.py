@@ -47,7 +47,7 @@ from mcpbridge.version import VERSION
 #: A planned stop waits so long for what is under way, in seconds. Service managers kill after 10 to 90.
 DRAIN = 8.0
 
-_STOPPING = "mcpbridge is stopping; it was not waited for the answer any longer. Ask again when it runs"
+_STOPPING = "mcpbridge is stopping, and the answer was not waited for any longer"
 
 
 @attrs.frozen
@@ -277,7 +277,7 @@ class Daemon(service.Service):
         new = None
         if by is not None:
             new = self._upstreams[name] = self._serve(by)
-            text = f"{name}: the configuration of this server has changed; ask again"
+            text = f"{name}: the configuration of this server has changed"
         stopped = old.stop(Reason.REMOVED, text)
         stopped.addErrback(self._failed_to_stop)
         for reception in self._receptions:

@@ -1627,6 +1627,19 @@ class CloseTests(SynchronousTestCase):
             {"sessions": 1, "exchanges": 0, "conversations": 0, "questions": 0, "held": 0}, rig.bridge.counts()
         )
 
+    def test_close_in_mid_call(self) -> None:
+        """What may have run is not said to be safe to repeat; what only reads is."""
+        rig = up()
+        rig.deliver(1, call(11), call(12, "resources/read"))
+        rig.taken()
+
+        rig.do(rig.bridge.close(Reason.STOPPING, "mcpbridge is stopping"))
+
+        effects = rig.taken()
+        self.assertEqual([(11, "bridge_stopping", False), (12, "bridge_stopping", True)], errors(effects))
+        failed = [event for _, event in tells(effects) if isinstance(event, Failed)]
+        self.assertIn("Whether tools/call took effect is not known", failed[0].error.message)
+
     def test_after_close(self) -> None:
         """Requests are turned away at once; nothing begins again."""
         rig = up()
@@ -1714,8 +1727,8 @@ class StatelessTests(SynchronousTestCase):
         rig.deliver(1, Called(20, "tools/list", None), Called(21, "prompts/list", None))
         rig.taken()
 
-        for page in ({"prompts": [], "nextCursor": "2"}, {"prompts": []}):
-            rig.bridge._page("prompts/list", raw(page), envelope)
+        for more in (b',"nextCursor":"2"', b""):
+            rig.bridge._page("prompts/list", Raw(b'{"prompts":[]%b}' % more), envelope)
         rig.bridge._page("tools/list", tools("a"), envelope)
         rig.do(rig.bridge._take())
 

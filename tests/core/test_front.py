@@ -79,7 +79,7 @@ class ClassifyTests(SynchronousTestCase):
 
     def test_broken(self) -> None:
         """What is missing or of the wrong kind is named."""
-        broken = (
+        broken: tuple[Any, ...] = (
             {**meta(), PREFIX + "protocolVersion": 5},
             {PREFIX + "protocolVersion": VERSION},
             {PREFIX + "clientCapabilities": {}},

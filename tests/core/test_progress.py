@@ -16,9 +16,11 @@ class ProgressTests(SynchronousTestCase):
 
     def test_token(self) -> None:
         """As it came, typed."""
-        found = [progress_token(Raw(b'{"_meta":{"progressToken":%b}}' % token)) for token in (b"7", b'"7"', b'"\\u0041"')]
+        tokens = (b"7", b'"7"', b'"\\u0041"')
 
-        self.assertEqual([Raw(b"7"), Raw(b'"7"'), Raw(b'"\\u0041"')], found)
+        found = [progress_token(Raw(b'{"_meta":{"progressToken":%b}}' % token)) for token in tokens]
+
+        self.assertEqual(list(map(Raw, tokens)), found)
 
     def test_none(self) -> None:
         """What is no token, or not where it should be, is none."""

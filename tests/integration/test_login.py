@@ -29,6 +29,11 @@ _HELLO: Mapping[str, Any] = {
     "capabilities": {},
     "clientInfo": {"name": "t", "version": "1"},
 }
+_META: Mapping[str, Any] = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {},
+    "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "1"},
+}
 
 
 class _Command(ProcessProtocol):
@@ -114,6 +119,14 @@ class LoginTests(TestCase):
         answers = [json.loads(line) for line in relay.out.splitlines()]
         return next(answer for answer in answers if answer.get("id") == number)
 
+    async def follow(self, refused: Mapping[str, Any]) -> str:
+        """Open the URL that a call was refused with, as a human does. @return: what else it said."""
+        _, _, rest = refused["error"]["message"].partition("open ")
+        url, _, advice = rest.partition(", or run: ")
+        page = await Agent(reactor).request(b"GET", (await self.open(url)).encode())
+        await readBody(page)
+        return str(advice)
+
     def type(self, command: _Command, data: bytes) -> None:
         assert command.transport is not None
         command.transport.write(data)
@@ -126,9 +139,8 @@ class LoginTests(TestCase):
         """What a client gets: the answer to a call, or the error."""
         relay = self.begin("guarded", module="mcpbridge.stdio")
         assert relay.transport is not None
-        params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
         for message in (
-            {"id": 1, "method": "initialize", "params": params},
+            {"id": 1, "method": "initialize", "params": _HELLO},
             {"method": "notifications/initialized"},
             {"id": 2, "method": "tools/call", "params": {"name": "whoami", "arguments": {}}},
         ):
@@ -150,10 +162,7 @@ class LoginTests(TestCase):
         before = await self.ask(relay, 2, "tools/list")
         refused = await self.ask(relay, 3, "tools/call", name="whoami", arguments={})
 
-        _, _, rest = refused["error"]["message"].partition("open ")
-        url, _, rest = rest.partition(", or run: ")
-        page = await Agent(reactor).request(b"GET", (await self.open(url)).encode())
-        await readBody(page)
+        advice = await self.follow(refused)
         await self.until(relay, b"notifications/tools/list_changed")
         after = await self.ask(relay, 4, "tools/list")
         answer = await self.ask(relay, 5, "tools/call", name="whoami", arguments={})
@@ -162,8 +171,29 @@ class LoginTests(TestCase):
 
         self.assertEqual({"listChanged": True}, opened["result"]["capabilities"]["tools"])
         self.assertEqual([], before["result"]["tools"])
-        self.assertEqual("python -m mcpbridge login guarded. Then ask again", rest)
+        self.assertEqual("python -m mcpbridge login guarded. Then ask again", advice)
         self.assertEqual("auth_required", refused["error"]["data"]["mcpbridge"]["reason"])
+        self.assertEqual(["whoami"], [tool["name"] for tool in after["result"]["tools"]])
+        self.assertEqual("call 1", answer["result"]["content"][0]["text"])
+
+    async def test_stateless(self) -> None:
+        """The same for a client without a session: it subscribes to be told."""
+        relay = self.begin("guarded", module="mcpbridge.stdio")
+        before = await self.ask(relay, 1, "tools/list", _meta=_META)
+        wanted = {"_meta": _META, "notifications": {"toolsListChanged": True}}
+        listen = {"jsonrpc": "2.0", "id": "listen", "method": "subscriptions/listen", "params": wanted}
+        self.type(relay, json.dumps(listen).encode() + b"\n")
+        await self.until(relay, b"notifications/subscriptions/acknowledged")
+        refused = await self.ask(relay, 2, "tools/call", name="whoami", arguments={}, _meta=_META)
+
+        await self.follow(refused)
+        await self.until(relay, b"notifications/tools/list_changed")
+        after = await self.ask(relay, 3, "tools/list", _meta=_META)
+        answer = await self.ask(relay, 4, "tools/call", name="whoami", arguments={}, _meta=_META)
+        self.end_input(relay)
+        await relay.ended
+
+        self.assertEqual([], before["result"]["tools"])
         self.assertEqual(["whoami"], [tool["name"] for tool in after["result"]["tools"]])
         self.assertEqual("call 1", answer["result"]["content"][0]["text"])
 

@@ -262,7 +262,7 @@ META = {
 }
 
 
-def stateless(request_id: RequestId, method: str, params: dict[str, Any] | None = None, **meta: Any) -> Request:
+def stateless(request_id: RequestId, method: str, params: Any = None, **meta: Any) -> Request:
     """A request of the stateless era."""
     said = {**(params or {}), "_meta": {**META, **meta}}
     return Request(request_id, method, Raw(json.dumps(said).encode()))
@@ -293,7 +293,8 @@ class StatelessTests(Served):
         self.assertEqual("complete", found(transport, 1)["resultType"])
         (server,) = self.server.transports
         opening = json.loads(bytes(server.requests("initialize")[0].params or b""))
-        self.assertEqual(("2025-11-25", {"elicitation": {"form": {}}}), (opening["protocolVersion"], opening["capabilities"]))
+        said = (opening["protocolVersion"], opening["capabilities"])
+        self.assertEqual(("2025-11-25", {"elicitation": {"form": {}}}), said)
         self.assertEqual([], server.requests("server/discover")[1:])
 
     def test_both_eras(self) -> None:

@@ -242,7 +242,7 @@ class ServerSession:
             return
         assert request.params is not None
         asked = jsonrpc.read(request.params)["arguments"]
-        answer = jsonrpc.read(message.result) if isinstance(message, Result) else {}
+        answer: dict[str, Any] = jsonrpc.read(message.result) if isinstance(message, Result) else {}
         if answer.get("for", asked["token"]) != asked["token"]:
             self._machine.world.wrong(f"{asked['token']} was answered by {bytes(message.result)!r}")
         self._machine.world.later(WORK, self._finish, request, asked)

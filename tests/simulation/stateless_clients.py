@@ -94,7 +94,8 @@ class StatelessClient(Client):
         self._listens[request_id] = ""
 
     def _ask_to_listen(self, uri: str) -> None:
-        meta = {_PREFIX + "protocolVersion": "2026-07-28", _PREFIX + "clientCapabilities": {"elicitation": {}, "roots": {}}}
+        capabilities: dict[str, Any] = {"elicitation": {}, "roots": {}}
+        meta = {_PREFIX + "protocolVersion": "2026-07-28", _PREFIX + "clientCapabilities": capabilities}
         wanted = {"toolsListChanged": True, "resourceSubscriptions": [uri]}
         params = jsonrpc.value({"notifications": wanted, "_meta": meta})
         self.pipe.say(Request(self._count, "subscriptions/listen", params))

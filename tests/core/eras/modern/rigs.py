@@ -22,7 +22,7 @@ from tests.core.eras.modern import schema
 VERSION = "2026-07-28"
 ALL = ("2026-07-28", "2025-11-25")
 INFO = {"name": "c", "version": "1"}
-CAPABILITIES = {"elicitation": {"form": {}, "url": {}}, "sampling": {}, "roots": {}}
+CAPABILITIES: dict[str, Any] = {"elicitation": {"form": {}, "url": {}}, "sampling": {}, "roots": {}}
 OPENING = {
     "protocolVersion": "2025-11-25",
     "capabilities": {

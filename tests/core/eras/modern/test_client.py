@@ -102,7 +102,9 @@ class OpeningTests(SynchronousTestCase):
 
     def test_no_answer_at_all(self) -> None:
         """What is no discovery is a broken answer, whatever it is; the opening ends."""
-        for answer in ({}, {"supportedVersions": 5}, {"supportedVersions": [VERSION], "capabilities": []}, [], 5):
+        versions = {"supportedVersions": [VERSION]}
+        answers: tuple[Any, ...] = ({}, {"supportedVersions": 5}, {**versions, "capabilities": []}, [], 5)
+        for answer in answers:
             server = Server(False)
 
             server.answers(1, answer)
@@ -213,8 +215,8 @@ class CallTests(SynchronousTestCase):
         server.notes("notifications/message", {"level": "info"})
         server.notes("x/note", {"_meta": {tag: 1}})
 
-        expected = [Logged(5, raw({"level": "info"})), Logged(None, raw({"level": "info"})), Notified(None, "x/note", None)]
-        self.assertEqual(expected, server.crossed())
+        info = raw({"level": "info"})
+        self.assertEqual([Logged(5, info), Logged(None, info), Notified(None, "x/note", None)], server.crossed())
 
     def test_requests_of_the_server(self) -> None:
         """There are none in this era."""
@@ -307,7 +309,7 @@ class RoundTests(SynchronousTestCase):
         asked = server.crossed()
         server.sends(InputSupplied(5, {"2.k": raw({"action": "accept"})}))
 
-        first, second = server.emitted
+        _, second = server.emitted
         self.assertEqual([InputRequired(5, {"2.k": InputRequest("elicitation/create", raw(FORM))})], asked)
         assert isinstance(second, Request)
         assert second.params is not None
@@ -326,7 +328,8 @@ class RoundTests(SynchronousTestCase):
         server.answers(3, asks(None, r=ROOTS))
         server.sends(InputSupplied(5, {"2.q": raw({"action": "cancel"}), "3.r": raw({"roots": []})}))
 
-        self.assertEqual({**ARGUMENTS, "inputResponses": {"r": {"roots": []}}, "_meta": meta()}, server.said()[0]["params"])
+        params = {**ARGUMENTS, "inputResponses": {"r": {"roots": []}}, "_meta": meta()}
+        self.assertEqual(params, server.said()[0]["params"])
 
     def test_gathered(self) -> None:
         """All answers of a round go together, however they come."""
@@ -366,7 +369,8 @@ class RoundTests(SynchronousTestCase):
             server.fire(("again", 5))
 
         self.assertEqual([0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0], pauses)
-        self.assertEqual([str(number) for number in range(7)], [said["params"]["requestState"] for said in server.said()])
+        states = [said["params"]["requestState"] for said in server.said()]
+        self.assertEqual([str(number) for number in range(7)], states)
 
     def test_cancelled_meanwhile(self) -> None:
         """The client's questions are taken back, and the server is not asked again."""
@@ -470,7 +474,8 @@ class RoundTests(SynchronousTestCase):
 
     def test_later_round_may_have_run(self) -> None:
         """Whether it ran or not, some of the call did; what only reads is for the bridge to repeat."""
-        for loss in (LOSS, Loss(Fate.REJECTED, Reason.AUTH_REQUIRED, "401"), Loss(Fate.NEVER_SENT, Reason.STOPPING, "")):
+        rejected = Loss(Fate.REJECTED, Reason.AUTH_REQUIRED, "401")
+        for loss in (LOSS, rejected, Loss(Fate.NEVER_SENT, Reason.STOPPING, "")):
             server = Server()
             server.sends(called())
             server.answers(2, asks(q=FORMED))

@@ -4,6 +4,8 @@ Tests for L{mcpbridge.core.eras.modern.server}.
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Raw
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -137,7 +139,8 @@ class OpeningTests(SynchronousTestCase):
             client.calls(request_id)
         client.calls("3")
 
-        self.assertEqual([(1, -32600), (2, -32600), (3, -32600)], [(s["id"], s["error"]["code"]) for s in client.said()])
+        refused = [(said["id"], said["error"]["code"]) for said in client.said()]
+        self.assertEqual([(1, -32600), (2, -32600), (3, -32600)], refused)
 
     def test_removed(self) -> None:
         """What the era does not have is not found, and the text says which revisions have it."""
@@ -154,7 +157,7 @@ class OpeningTests(SynchronousTestCase):
 
         client.asks(1, "tasks/get", {"taskId": "x"})
 
-        needed = {"requiredCapabilities": {"extensions": {"io.modelcontextprotocol/tasks": {}}}}
+        needed: Any = {"requiredCapabilities": {"extensions": {"io.modelcontextprotocol/tasks": {}}}}
         (said,) = client.said()
         self.assertEqual((-32021, needed), (said["error"]["code"], said["error"]["data"]))
 
@@ -271,7 +274,7 @@ class AnswerTests(SynchronousTestCase):
         """Between two of this era questions, answers and states pass as they are, and nothing is kept."""
         client = Client(opening=MODERN)
         asked = {"inputRequests": {"k": {"method": "roots/list"}}, "requestState": "mcpbridge-of-another"}
-        answers = {"k": {"roots": []}}
+        answers: Any = {"k": {"roots": []}}
 
         client.calls(1)
         client.told(Completed(102, raw(asked), Envelope(raw("input_required"))))
@@ -386,7 +389,8 @@ class NoteTests(SynchronousTestCase):
         """What is no token asks for no progress."""
         client = Client()
 
-        for number, token in enumerate((None, 1.5, True, {})):
+        tokens: tuple[Any, ...] = (None, 1.5, True, {})
+        for number, token in enumerate(tokens):
             client.calls(number, more={"progressToken": token})
 
         self.assertEqual([False] * 4, [event.wants_progress for event in client.crossed() if isinstance(event, Called)])
@@ -441,7 +445,8 @@ class NoteTests(SynchronousTestCase):
         client = Client()
         client.calls(1)
 
-        client.told(Notified(102, "x/note", raw({"a": 1})), Notified(None, "x/note", None), Notified(77, "x/note", None))
+        client.told(Notified(102, "x/note", raw({"a": 1})))
+        client.told(Notified(None, "x/note", None), Notified(77, "x/note", None))
         client.told(InputWithdrawn("q1"))
 
         self.assertEqual([1], client.within)
