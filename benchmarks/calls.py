@@ -62,9 +62,9 @@ def _rows(case: str, walls: dict[str, list[float]], cpus: dict[str, list[float]]
         for name, value in p50.items()
     ]
     rows += [Row(case, f"{name} CPU", value, "us") for name, value in cpu.items() if value]
-    target = Target("<=", 5, "issue 7") if "1 KB" in case else None
+    target = Target("<=", 5) if "1 KB" in case else None
     rows.append(Row(case, "wall / direct", p50["mcpbridge"] / p50["direct"], "x", target))
     if bench.remote is not None:
-        target = Target("<=", 0.3, "issue 7") if "1 KB" in case else None
+        target = Target("<=", 0.3) if "1 KB" in case else None
         rows.append(Row(case, "CPU / mcp-remote", cpu["mcpbridge"] / cpu["mcp-remote"], "x", target))
     return rows

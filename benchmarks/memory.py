@@ -28,9 +28,9 @@ def measure(bench: Bench, *, quick: bool) -> list[Row]:
             case = f"memory, {count} upstream{'s' if count > 1 else ''}"
             pss = processes.proportional(daemon.pid) / _MIB
             rss = processes.resident(daemon.pid) / _MIB
-            rows.append(Row(case, "daemon PSS", pss, "MiB", Target("<=", bound, "issue 7"), f"RSS {rss:.1f} MiB"))
+            rows.append(Row(case, "daemon PSS", pss, "MiB", Target("<=", bound), f"RSS {rss:.1f} MiB"))
             each = median([processes.proportional(relay.process.pid) / _MIB for relay in relays])
-            rows.append(Row(case, "relay PSS", each, "MiB", Target("<=", 4, "issue 4") if count > 1 else None))
+            rows.append(Row(case, "relay PSS", each, "MiB", Target("<=", 4) if count > 1 else None))
     if bench.remote is not None:
         with contextlib.closing(bench.remote.connect("/sse/40/0")) as remote:
             open_session(remote)

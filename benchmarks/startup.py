@@ -53,7 +53,7 @@ def measure(bench: Bench, *, quick: bool) -> list[Row]:
         if case == "40 tools":
             forty = cpu
         elif case == "1000 tools":
-            rows.append(Row(f"start, {case}", "CPU / with 40", cpu / forty, "x", Target("<=", 1.3, "performance 10")))
+            rows.append(Row(f"start, {case}", "CPU / with 40", cpu / forty, "x", Target("<=", 1.3)))
     return rows
 
 
@@ -64,18 +64,18 @@ def _rows(case: str, seen: dict[str, list[Any]], bare: float, bench: Bench) -> l
     rows += [Row(case, f"{name} CPU", value, "ms") for name, value in cpu.items() if value]
     rows.append(Row(case, "python -c pass CPU", bare, "ms"))
     mine = cpu["mcpbridge"]
-    rows.append(Row(case, "CPU / python -c pass", mine / bare, "x", Target("<=", 1.8, "issue 4")))
+    rows.append(Row(case, "CPU / python -c pass", mine / bare, "x", Target("<=", 1.8)))
     if bench.remote is not None:
-        rows.append(Row(case, "CPU / mcp-remote", mine / cpu["mcp-remote"], "x", Target("<=", 1 / 25, "issue 4")))
+        rows.append(Row(case, "CPU / mcp-remote", mine / cpu["mcp-remote"], "x", Target("<=", 1 / 25)))
     if "80 ms" in case:
         ratio = wall["mcpbridge"] / wall["direct"]
-        rows.append(Row(case, "wall / direct", ratio, "x", Target("<=", 0.15, "performance 10")))
+        rows.append(Row(case, "wall / direct", ratio, "x", Target("<=", 0.15)))
         if bench.remote is not None:
             ratio = wall["mcpbridge"] / wall["mcp-remote"]
-            rows.append(Row(case, "wall / mcp-remote", ratio, "x", Target("<=", 1 / 40, "performance 10")))
+            rows.append(Row(case, "wall / mcp-remote", ratio, "x", Target("<=", 1 / 40)))
     elif bench.remote is not None and case.endswith("40 tools"):
         ratio = wall["mcpbridge"] / wall["mcp-remote"]
-        rows.append(Row(case, "wall / mcp-remote", ratio, "x", Target("<=", 1 / 20, "performance 10")))
+        rows.append(Row(case, "wall / mcp-remote", ratio, "x", Target("<=", 1 / 20)))
     asked = max(each[2] for each in seen["mcpbridge"])
-    rows.append(Row(case, "upstream requests", asked, "max", Target("==", 0, "issue 4")))
+    rows.append(Row(case, "upstream requests", asked, "max", Target("==", 0)))
     return rows

@@ -61,22 +61,22 @@ def measure(bench: Bench, *, quick: bool) -> list[Row]:
             note = f"{len(latencies)} of 75 seen, p90 {percentile(latencies, 0.9):.0f} us"
             rows.append(Row("progress, one by one", f"{name} latency", paced[name], "us", note=note))
         ratio = paced["mcpbridge"] / paced["direct"]
-        rows.append(Row("progress, one by one", "latency / direct", ratio, "x", Target("<=", 3, "performance 10")))
+        rows.append(Row("progress, one by one", "latency / direct", ratio, "x", Target("<=", 3)))
         for name, (subject, channel) in channels.items():
             burnt = subject.cpu([channel])
             _, steps, seconds, late = stream(channel, 100, count, 0)
             case = f"progress, flood of {count}"
-            target = Target("==", count, "issue 7") if name == "mcpbridge" else None
+            target = Target("==", count) if name == "mcpbridge" else None
             rows.append(Row(case, f"{name} seen", len(steps), "notes", target))
             in_order = float(steps == sorted(steps)) if steps else 0.0
-            rows.append(Row(case, f"{name} in order", in_order, "bool", Target("==", 1, "issue 7") if target else None))
+            rows.append(Row(case, f"{name} in order", in_order, "bool", Target("==", 1) if target else None))
             rows.append(
                 Row(
                     case,
                     f"{name} after the answer",
                     late,
                     "notes",
-                    Target("==", 0, "performance 10") if target else None,
+                    Target("==", 0) if target else None,
                 )
             )
             rows.append(Row(case, f"{name} wall", seconds * 1e3, "ms"))

@@ -12,18 +12,17 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">
 
 @attrs.frozen
 class Target:
-    """What a figure has to reach, and where that is said."""
+    """What a figure has to reach."""
 
     comparison: str
     bound: float
-    source: str
 
     def reached(self, value: float) -> bool:
         """Whether a figure is good enough."""
         return _COMPARISONS[self.comparison](value, self.bound)
 
     def __str__(self) -> str:
-        return f"{self.comparison} {number(self.bound)} ({self.source})"
+        return f"{self.comparison} {number(self.bound)}"
 
 
 @attrs.frozen

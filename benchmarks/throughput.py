@@ -92,8 +92,8 @@ def measure(bench: Bench, *, quick: bool) -> list[Row]:
                 rows.append(Row(f"{count} sessions", f"{name} CPU", cpus[name, count], "us/call"))
         if ("mcp-remote", count) in cpus and count == _REMOTE_MOST:
             ratio = cpus["mcpbridge", count] / cpus["mcp-remote", count]
-            rows.append(Row(f"{count} sessions", "CPU / mcp-remote", ratio, "x", Target("<=", 0.25, "performance 10")))
+            rows.append(Row(f"{count} sessions", "CPU / mcp-remote", ratio, "x", Target("<=", 0.25)))
         if count == 256:
             ratio = cpus["mcpbridge", 256] / cpus["mcpbridge", 8]
-            rows.append(Row("256 sessions", "CPU / with 8", ratio, "x", Target("<=", 1.5, "issue 7")))
+            rows.append(Row("256 sessions", "CPU / with 8", ratio, "x", Target("<=", 1.5)))
     return rows

@@ -31,6 +31,8 @@ _STOP_DEADLINE = 90.0
 _POLL = 0.05
 #: Bytes of the largest answer: a thousand servers fit.
 _MAX_ANSWER = 16 * 1024 * 1024
+#: Objects in one cell of a table; C{--json} has them all.
+_SHOWN = 4
 #: C{struct ucred} of unix(7): process, user, group.
 _CREDENTIALS = struct.Struct("3i")
 
@@ -151,6 +153,11 @@ def _word(value: Any) -> str:
             return f"{value:.1f}"
         case list() if all(isinstance(item, str) for item in value):
             return ", ".join(map(printable, value)) or "-"
+        case list() if all(isinstance(item, dict) for item in value):
+            more = [f"and {len(value) - _SHOWN} more"] if len(value) > _SHOWN else []
+            return "; ".join([*map(_word, value[:_SHOWN]), *more])
+        case dict() if value:
+            return ", ".join(f"{printable(name)} {_word(item)}" for name, item in value.items() if item is not None)
         case _:
             return printable(json.dumps(value))
 

@@ -53,6 +53,21 @@ class LinesTests(SynchronousTestCase):
             lines(answer),
         )
 
+    def test_nested(self) -> None:
+        """Objects within a table are said in words, a few of them; what is not known of them is left out."""
+        links = [{"phase": "ready", "open": 1, "error": None}, {"phase": "idle", "open": 0, "error": "a\nb"}]
+        answer = {"upstreams": {"linear": {"links": links}, "fs": {"links": links[:1] * 6}}}
+
+        self.assertEqual(
+            [
+                "upstreams:",
+                "  name    links",
+                "  linear  phase ready, open 1; phase idle, open 0, error a\\nb",
+                "  fs      " + "phase ready, open 1; " * 4 + "and 2 more",
+            ],
+            lines(answer),
+        )
+
     def test_foreign_text(self) -> None:
         """Names and words of servers cannot move the cursor."""
         self.assertEqual(["a\\x1b: b\\nc"], lines({"a\x1b": "b\nc"}))

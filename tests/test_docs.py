@@ -128,7 +128,7 @@ class ExamplesTests(SynchronousTestCase):
         told = {
             part
             for row in rows
-            for part in re.split(r"\b(?:NAME|X|HOST:PORT|[a-z]+/[a-z]+|status 1)\b|\.\.\.|https://|\"", row)
+            for part in re.split(r"\b(?:NAME|X|HOST:PORT|[a-z]+/[a-z]+|status 1|open)\b|\.\.\.|https://|\"", row)
         }
 
         # Texts are put together from pieces, so each piece is looked for; a piece of a few letters says nothing.

@@ -243,8 +243,11 @@ def _is_modern(answer: Failed | Lost) -> bool:
 def _another_may(tried: str | None, answer: Failed | Lost) -> bool:
     """Whether a server that answers so may speak the other era."""
     if isinstance(answer, Lost):
+        if tried == LEGACY:
+            # It took the handshake, but what it named is a revision without one.
+            return answer.loss.reason is Reason.VERSION_REFUSED
         # A refusal without a word of JSON-RPC is of the session era.
-        return tried == MODERN and _is_evidence(answer)
+        return _is_evidence(answer)
     if refuses_version(answer.error):
         supported = _supported(answer.error)
         return not supported or bool(set(supported) & set(legacy.VERSIONS if tried == MODERN else modern.VERSIONS))

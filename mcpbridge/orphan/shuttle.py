@@ -107,4 +107,4 @@ def carry_for(relay: Relay) -> None:
     shuttle = Shuttle(relay.leave, relay.wait)
     relay.stdin, relay.stdout = shuttle.stdin, shuttle.stdout
     relay.wait = shuttle.wait  # type: ignore[method-assign]  # whoever waits moves the bytes
-    relay.finish = shuttle.finish  # type: ignore[method-assign]
+    relay.finish = shuttle.finish  # type: ignore[method-assign]  # as above

@@ -20,6 +20,7 @@ from zope.interface import implementer
 from mcpbridge.core.effects import SessionId
 from mcpbridge.core.eras import legacy, modern
 from mcpbridge.core.errors import (
+    INTERNAL_ERROR,
     INVALID_REQUEST,
     ErrorObject,
     Fate,
@@ -125,6 +126,16 @@ class Reception:
 
     def received(self, message: Message, within: RequestId | None) -> None:
         """See L{IMessageLink}."""
+        try:
+            self._received(message, within)
+        except Exception:
+            # A bug of ours, whatever it is, must cost its client this one request and nothing else.
+            self._log.failure("A message of a client could not be dealt with")
+            if isinstance(message, Request):
+                error = ErrorObject(INTERNAL_ERROR, "mcpbridge failed to deal with this request; its log says more")
+                self._transport.send(Error(message.id, error), message.id)
+
+    def _received(self, message: Message, within: RequestId | None) -> None:
         found = classify(message)
         if found is None:
             session = self._addressed(message)

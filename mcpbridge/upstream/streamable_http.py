@@ -266,10 +266,12 @@ class StreamableHTTPTransport:
         self._forget(call)
         if call.settled:
             self._lingering.remove(call)
-        self._outbox.done(call)
         if self._session.stream_due and not self._closing:
+            # Before the requests that wait for the session: what these make the server ask may come on this stream,
+            # and is lost if there is none yet.
             self._session.stream_due = False
             self._call(StreamDialogue(self._session)).start()
+        self._outbox.done(call)
 
     def _forget(self, call: Call) -> None:
         request_id = call.dialogue.request_id

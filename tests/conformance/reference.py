@@ -161,7 +161,7 @@ def make() -> Server[Any]:
     )
     server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience="reference"))
     options = server.create_initialization_options
-    server.create_initialization_options = lambda *_: options(_CHANGES)  # type: ignore[method-assign]
+    server.create_initialization_options = lambda *_: options(_CHANGES)  # type: ignore[method-assign]  # no other way to it
     return server
 
 

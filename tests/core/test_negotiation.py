@@ -148,6 +148,16 @@ class OtherEraTests(SynchronousTestCase):
             self.assertEqual([(1, "initialize"), (2, DISCOVER)], rig.asked)
             self.assertEqual((MODERN, [Completed]), (rig.verdict.era, rig.outcome()))
 
+    def test_handshake_of_no_session(self) -> None:
+        """A server that answers C{initialize} with a revision that has no sessions is spoken to in its own words."""
+        rig = Rig(OLD)
+
+        rig.answers(1, raw({"protocolVersion": NEW, "capabilities": {}, "serverInfo": {"name": "s", "version": "1"}}))
+        rig.answers(2, DISCOVERED)
+
+        self.assertEqual([(1, "initialize"), (2, DISCOVER)], rig.asked)
+        self.assertEqual((MODERN, [Completed]), (rig.verdict.era, rig.outcome()))
+
     def test_refused_without_a_word(self) -> None:
         """HTTP 404 or a page of HTML to C{server/discover} is of the session era; failures of the network are none."""
         tried = {

@@ -81,7 +81,7 @@ class Peer:
 
     async def on_roots(self, context: Any) -> types.ListRootsResult:
         self.asked.append(("roots/list", None))
-        return types.ListRootsResult(roots=[types.Root(uri=uri, name=uri[8:]) for uri in self.roots])  # type: ignore[arg-type]
+        return types.ListRootsResult(roots=[types.Root(uri=uri, name=uri[8:]) for uri in self.roots])  # type: ignore[arg-type]  # pydantic reads it
 
     async def on_log(self, params: types.LoggingMessageNotificationParams) -> None:
         self.told.append(("log", plain(params)))

@@ -342,7 +342,7 @@ async def own_growth(peer: Peer) -> Outcome:
     await peer.call("grow")
     kinds = ("tools", "prompts", "resources")
     for kind in kinds:
-        await peer.until(lambda kind=kind: peer.heard(f"notifications/{kind}/list_changed", before))  # type: ignore[misc]
+        await peer.until(lambda kind=kind: peer.heard(f"notifications/{kind}/list_changed", before))  # type: ignore[misc]  # a default of a lambda
     lengths = {kind: len(await peer.all_pages(kind)) for kind in kinds}
     return {"lengths": lengths, "called": await peer.call("grown_0", text="new")}
 

@@ -125,7 +125,7 @@ async def logs(context: Context, _: dict[str, Any]) -> Any:
     """One message of each level that the client wants to hear."""
     wanted = _LEVELS[_LEVELS.index(notes(context).level) :]
     for level in wanted:
-        await context.session.send_log_message(level, {"said": level}, "sdk-server")  # type: ignore[arg-type]
+        await context.session.send_log_message(level, {"said": level}, "sdk-server")  # type: ignore[arg-type]  # one of eight words
     return text(f"{len(wanted)} messages")
 
 
@@ -440,7 +440,7 @@ def main() -> None:
         anyio.run(serve_stdio)
         return
     server = make()
-    server.create_initialization_options = lambda *_: Server.create_initialization_options(  # type: ignore[method-assign]
+    server.create_initialization_options = lambda *_: Server.create_initialization_options(  # type: ignore[method-assign]  # no other way to it
         server,
         NotificationOptions(prompts_changed=True, resources_changed=True, tools_changed=True),
         {"own": {"feature": True}},

@@ -189,7 +189,7 @@ class OfficialSDKTests(ErasTestCase):
         await conversation.ask(call(2, "change"))
         await until(lambda: len(conversation.notifications()) == 2)
 
-        heard = [(message.method, within) for message, within in conversation.notifications()]  # type: ignore[union-attr]
+        heard = [(message.method, within) for message, within in conversation.notifications()]  # type: ignore[union-attr]  # all have one
         self.assertEqual(
             [("notifications/subscriptions/acknowledged", 1), ("notifications/tools/list_changed", 1)], heard
         )

@@ -24,7 +24,7 @@ from tests.authorization_server import Model, serve
 
 reactor: Any = global_reactor
 
-#: How often; the issue asks for 200.
+#: How often: what happens once in a hundred times is to be seen.
 _KILLS = 210
 
 #: Kills with one folder; then a new user begins.

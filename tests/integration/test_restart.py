@@ -125,7 +125,7 @@ class SessionTests(LivingTestCase):
         daemon = self.daemon({"up": http(upstream)})
         clients = [self.client(daemon, "up", ready=False) for _ in range(4)]
         for index, client in enumerate(clients):
-            client.on("roots/list", lambda _, index=index: {"result": {"roots": [], "whose": index}})  # type: ignore[misc]
+            client.on("roots/list", lambda _, index=index: {"result": {"roots": [], "whose": index}})  # type: ignore[misc]  # a default of a lambda
             client.initialize({"roots": {}})
         for index, client in enumerate(clients):
             progress = {"name": "progress", "arguments": {"upto": 10 + index}, "_meta": {"progressToken": 1}}

@@ -197,7 +197,7 @@ class ConnectionTests(SynchronousTestCase):
         connection = self._made(tls=True)
         connection.handshakeCompleted()
         aborted: list[float] = []
-        self.transport.abortConnection = lambda: aborted.append(self.clock.seconds())  # type: ignore[method-assign]
+        self.transport.abortConnection = lambda: aborted.append(self.clock.seconds())  # type: ignore[method-assign]  # to see it
 
         self.http.transport.loseConnection()
         self.http.transport.loseConnection()

@@ -159,7 +159,7 @@ class ReceptionTests(Served):
 
         ((refused, pong, result),) = transport.batches
         self.assertEqual(([], []), (before, transport.sent))
-        self.assertEqual([None, 1, 2], sorted((m.id for m in (refused, pong, result)), key=lambda i: i or 0))  # type: ignore[union-attr]
+        self.assertEqual([None, 1, 2], sorted((m.id for m in (refused, pong, result)), key=lambda i: i or 0))  # type: ignore[union-attr]  # all have one
 
     def test_batch_of_another_revision(self) -> None:
         """In other revisions each request of an array is refused, and the conversation goes on."""

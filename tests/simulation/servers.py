@@ -244,7 +244,7 @@ class ServerSession:
         asked = jsonrpc.read(request.params)["arguments"]
         answer: dict[str, Any] = jsonrpc.read(message.result) if isinstance(message, Result) else {}
         if answer.get("for", asked["token"]) != asked["token"]:
-            self._machine.world.wrong(f"{asked['token']} was answered by {bytes(message.result)!r}")
+            self._machine.world.wrong(f"{asked['token']} was answered by {answer}")
         self._machine.world.later(WORK, self._finish, request, asked)
 
     def _finish(self, request: Request, asked: dict[str, Any]) -> None:

@@ -540,6 +540,18 @@ class OrderTests(SynchronousTestCase):
 class StreamTests(SynchronousTestCase):
     """The shared stream."""
 
+    def test_before_requests(self) -> None:
+        """
+        It is asked for before the requests that waited for the session, which may make the server ask something on it.
+        """
+        scene = Scene()
+        scene.asks(INITIALIZE).json(INITIALIZE_RESULT, Mcp_Session_Id="s1")
+        scene.send(INITIALIZED, CALL)
+
+        scene.world.take()[1].answers(202)
+
+        self.assertEqual(["GET", "POST"], [scene.world.take()[0].method for _ in range(2)])
+
     def test_opened(self) -> None:
         """
         It is asked for when the session stands; what it says belongs to no request.

@@ -46,7 +46,7 @@ class Verdict:
 
     @ivar failed: the checks that failed or were warned of, each once, sorted; and what befell the whole.
     @ivar checked: how many checks there were, good or bad.
-    @ivar told: what the suite, the client and its daemon wrote, for whoever has to find out.
+    @ivar told: what the client, its daemon and the suite wrote, for whoever has to find out.
     """
 
     failed: tuple[str, ...]
@@ -125,7 +125,9 @@ def _run(scenario: str, revision: str, folder: str) -> Verdict:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(suite.pid, signal.SIGKILL)
             suite.wait()
-    return verdict(_checks(folder), status, _text(told_path) + _text(_below(folder, "stderr.txt")))
+    # The suite repeats what the client wrote, and all that passed between them; its last words are enough.
+    _, results, last_words = _text(told_path).rpartition("Test Results:")
+    return verdict(_checks(folder), status, _text(_below(folder, "stderr.txt")) + results + last_words)
 
 
 def _command(*arguments: str) -> list[str]:

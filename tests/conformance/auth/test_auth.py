@@ -22,7 +22,7 @@ _AT_ONCE = 2
 _BUDGET = 140.0
 """Seconds for all of them: about forty on a quiet machine with two cores. What has not begun by then has failed."""
 
-_TOLD = 6000
+_TOLD = 4000
 """Characters of what a scenario told that are shown when it fails."""
 
 

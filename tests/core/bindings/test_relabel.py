@@ -36,7 +36,7 @@ class RelabelTests(SynchronousTestCase):
         """A subscription that the server cancels is too."""
         cancelled = Notification("notifications/cancelled", value({"requestId": 7, "reason": "r"}))
 
-        self.assertEqual(value({"requestId": "x", "reason": "r"}), relabel(cancelled, "x").params)  # type: ignore[union-attr]
+        self.assertEqual(value({"requestId": "x", "reason": "r"}), relabel(cancelled, "x").params)  # type: ignore[union-attr]  # it has some
 
     def test_untouched(self) -> None:
         """What names no subscription stays as it is, though it may say the word."""

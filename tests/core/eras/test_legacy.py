@@ -719,7 +719,7 @@ class HeardTests(SynchronousTestCase):
 
             assert isinstance(effect, Deliver)
             assert isinstance(effect.event, Lost)
-            self.assertEqual((Fate.FAILED, Reason.MALFORMED), (effect.event.loss.fate, effect.event.loss.reason))
+            self.assertEqual((Fate.FAILED, Reason.VERSION_REFUSED), (effect.event.loss.fate, effect.event.loss.reason))
             self.assertFalse(peer.busy())
 
     def test_huge_opening(self) -> None:

@@ -179,7 +179,7 @@ class EndTests(SynchronousTestCase):
 
         call.leave()
 
-        self.assertEqual(["x/y", "notifications/cancelled"], [message.method for message in owner.heard])  # type: ignore[union-attr]
+        self.assertEqual(["x/y", "notifications/cancelled"], [message.method for message in owner.heard])  # type: ignore[union-attr]  # all have one
 
     def test_closed_while_waiting(self) -> None:
         """A request that was closed before anybody heard it is never heard."""
@@ -210,7 +210,7 @@ class EndTests(SynchronousTestCase):
         )
 
         self.assertEqual([202, 202, 202], statuses)
-        self.assertEqual(["x/y", "x/note"], [message.method for message in self.world.owner.heard])  # type: ignore[union-attr]
+        self.assertEqual(["x/y", "x/note"], [message.method for message in self.world.owner.heard])  # type: ignore[union-attr]  # all have one
 
     def test_idle(self) -> None:
         """A client that asks nothing for long is forgotten, but not while it waits for an answer."""

@@ -206,7 +206,9 @@ class ClientPeer:
         except InvalidMessage as invalid:
             return self._malformed(message.id, str(invalid))
         if version not in VERSIONS:
-            return self._malformed(message.id, f"it speaks protocol version {version!r}, which mcpbridge does not")
+            self._close(message.id)
+            text = f"it answered initialize with protocol version {version!r}, which has no such conversations"
+            return (Deliver(Lost(found[0], Loss(Fate.FAILED, Reason.VERSION_REFUSED, text))),)
         self._close(message.id)
         self.version = version
         return (Emit(Notification("notifications/initialized")), Deliver(Completed(found[0], message.result)))

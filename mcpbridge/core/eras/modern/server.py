@@ -180,9 +180,13 @@ class ServerPeer:
                 case "subscriptions/listen":
                     return self._wait(request) if self._opening is None else self._listen(request)
             asked = Asked.read(request)
-            # What a retry and a log level mean depends on the server's era.
-            if self._opening is None and (asked.is_retry or asked.level is not None):
+            # What these mean depends on the server's era.
+            depends = asked.is_retry or asked.level is not None or request.method in _OF_TASKS
+            if depends and self._opening is None:
                 return self._wait(request)
+            if request.method in _OF_TASKS and not self._is_native:
+                # A server of the session era was never asked for a task in this client's name.
+                raise InvalidMessage(INVALID_PARAMS, "Invalid params: there is no such task")
             return self._call(asked)
         except InvalidMessage as invalid:
             return (refuse_for(request, INVALID_PARAMS, str(invalid)),)

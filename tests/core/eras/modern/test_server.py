@@ -161,6 +161,17 @@ class OpeningTests(SynchronousTestCase):
         (said,) = client.said()
         self.assertEqual((-32021, needed), (said["error"]["code"], said["error"]["data"]))
 
+    def test_tasks(self) -> None:
+        """Between two that know tasks their requests pass; a server of the session era has none of this client."""
+        capable: Any = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
+        native, other = Client(MODERN, capable), Client(OPENING, capable)
+
+        for client in (native, other):
+            client.asks(1, "tasks/get", {"taskId": "x"})
+
+        self.assertEqual([Called(102, "tasks/get", raw({"taskId": "x"}), False, Native())], native.crossed())
+        self.assertEqual(([], -32602), (other.crossed(), other.said()[0]["error"]["code"]))
+
     def test_unknown_method(self) -> None:
         """Whatever we do not know passes, without what the era says of the client."""
         client = Client()
