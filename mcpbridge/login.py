@@ -21,6 +21,7 @@ import attrs
 
 from mcpbridge.control import ask
 from mcpbridge.core.errors import McpbridgeError
+from mcpbridge.core.oauth.urls import is_loopback
 from mcpbridge.core.printable import printable
 from mcpbridge.orphan.launch import launch
 from mcpbridge.others import find_tokens
@@ -185,7 +186,7 @@ class _Login:
     def _open(self, url: str) -> None:
         """Start a browser, as the user wants it in BROWSER. The URL is one argument, the last; no shell sees it."""
         # It is https or loopback and was serialised by the daemon; anything else is not started.
-        if not url.startswith(("https://", "http://127.0.0.1", "http://localhost", "http://[::1]")):
+        if not url.startswith("https://") and not (url.startswith("http://") and is_loopback(url)):
             raise McpbridgeError("this URL is not one to open")
         opener = shlex.split(self._environment.get("BROWSER", "").partition(os.pathsep)[0]) or ["xdg-open"]
         words = [word for word in opener if word != "%s"]

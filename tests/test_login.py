@@ -281,7 +281,17 @@ class OpenTests(_Case):
 
     def test_not_opened(self) -> None:
         """Whatever the daemon says, no program is started on anything but https or loopback."""
-        for url in ("file:///etc/passwd", "javascript:alert(1)", "--help", "http://example.com/", "HTTPS://x", "ms:x"):
+        for url in (
+            "file:///etc/passwd",
+            "javascript:alert(1)",
+            "--help",
+            "http://example.com/",
+            "http://localhost.evil.example/",
+            "http://127.0.0.1.evil.example/",
+            "http://127.0.0.1@evil.example/",
+            "HTTPS://x",
+            "ms:x",
+        ):
             found = self.browse(url, "/nonexistent/browser")
 
             self.assertEqual((FAILED, "", "mcpbridge: this URL is not one to open\n"), found, url)

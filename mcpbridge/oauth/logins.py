@@ -349,7 +349,12 @@ class Logins:
         if device is None:
             return
         params = device_code_params(device.login.device_code, device.resource)
-        answer = await self._authorizer.exchange.tokens(device.server, device.client, params)
+        try:
+            answer = await self._authorizer.exchange.tokens(device.server, device.client, params)
+        except Exception:
+            # Nobody would ask again, so nobody is to wait for it.
+            await self._end()
+            raise
         progress = device_progress(device.login, answer, self._now())
         if isinstance(progress, AskAgain):
             assert self._pending is not None

@@ -128,7 +128,7 @@ class Reception:
         """See L{IMessageLink}."""
         try:
             self._received(message, within)
-        except Exception:
+        except Exception:  # noqa: BLE001  # Bugs have any type; it is logged with its traceback.
             # A bug of ours, whatever it is, must cost its client this one request and nothing else.
             self._log.failure("A message of a client could not be dealt with")
             if isinstance(message, Request):

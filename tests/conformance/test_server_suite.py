@@ -53,7 +53,7 @@ class ServerSuite(SynchronousTestCase):
         """What every requirement set showed, and what the suite said; found out once for an upstream."""
         if self.upstream not in self._seen:
             try:
-                self._seen[self.upstream] = self._run()
+                self._seen[self.upstream] = self._measure()
             except Exception as error:  # noqa: BLE001 - raised again, for every test of the class
                 self._seen[self.upstream] = error
         seen = self._seen[self.upstream]
@@ -61,7 +61,7 @@ class ServerSuite(SynchronousTestCase):
             raise seen
         return seen
 
-    def _run(self) -> dict[str, tuple[suite.Outcomes, str]]:
+    def _measure(self) -> dict[str, tuple[suite.Outcomes, str]]:
         suite.program()
         folder = tempfile.mkdtemp(prefix="mcpbridge-suite-")
         found = {}
@@ -141,7 +141,8 @@ def every_scenario(upstream: Upstream) -> type[ServerSuite]:
 
 
 def _identifier(upstream: Upstream) -> str:
-    return upstream.title.replace("-", "_").replace("+", "_").replace(" ", "_")
+    words = upstream.title.replace("-", " ").replace("+", " ").split()
+    return "".join(word[0].upper() + word[1:] for word in words)
 
 
 for _upstream in SUITE_UPSTREAMS:

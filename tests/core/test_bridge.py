@@ -328,7 +328,7 @@ class OpeningTests(SynchronousTestCase):
         first = rig.taken()
         rig.deliver(1, call(12))
 
-        self.assertEqual([(10, "upstream_malformed", True)], errors(first))
+        self.assertEqual([(10, "upstream_version_refused", True)], errors(first))
         self.assertIn(Hangup(1), first)
         self.assertEqual([Connect(2)], rig.taken())
 

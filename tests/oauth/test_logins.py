@@ -562,6 +562,7 @@ class TroubleTests(_Case):
 
             world.clock.advance(5.0)
 
-            self.assertEqual(str(error), world.logins.status()["outcome"])
+            self.assertEqual({"waiting": False, "outcome": str(error)}, dict(world.logins.status()))
+            self.assertEqual((None, []), (world.kept(), world.clock.getDelayedCalls()))
             self.assertEqual(tracebacks, len(self.flushLoggedErrors(ValueError)))
             self.assertIsInstance(error, McpbridgeError if not tracebacks else ValueError)

@@ -129,6 +129,7 @@ class Exchange:
     @ivar round: what it asks now; L{None} while it has the word.
     @ivar sent: the params of the latest request.
     @ivar losses: how many requests in a row did not arrive.
+    @ivar delays: how many times in a row the server wanted nothing but time.
     @ivar progress: the highest so far: over several requests it must still increase.
     """
 
@@ -142,6 +143,7 @@ class Exchange:
     round: Round | None = None
     sent: Raw | None = None
     losses: int = 0
+    delays: int = 0
     progress: float | None = None
 
     def ask(self, result: Raw) -> Round:
@@ -157,6 +159,7 @@ class Exchange:
         self.round = Round.read(result, self.request_id)
         self.rounds += 1
         self.losses = 0
+        self.delays = 0 if self.round.questions else self.delays + 1
         return self.round
 
     def wait_after(self, loss: Loss) -> float | None:
@@ -181,7 +184,7 @@ class Exchange:
     @property
     def pause(self) -> float:
         """Seconds until a server that wants nothing but time is asked again."""
-        return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (self.rounds - 1))
+        return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (self.delays - 1))
 
     def advances(self, params: Mapping[str, Raw]) -> bool:
         """Whether this progress is progress: to the client it is one call (Progress, Behavior Requirements)."""

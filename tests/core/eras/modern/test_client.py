@@ -372,6 +372,17 @@ class RoundTests(SynchronousTestCase):
         states = [said["params"]["requestState"] for said in server.said()]
         self.assertEqual([str(number) for number in range(7)], states)
 
+    def test_time_after_a_question(self) -> None:
+        """How long it is waited depends on how often in a row the server wanted to wait."""
+        server = Server()
+        server.sends(called())
+        server.answers(2, asks(r=ROOTS))
+        server.sends(InputSupplied(5, {"2.r": raw({"roots": []})}))
+
+        server.answers(3, {"resultType": "input_required", "requestState": "s"})
+
+        self.assertEqual({("again", 5): 0.25}, server.timers)
+
     def test_cancelled_meanwhile(self) -> None:
         """The client's questions are taken back, and the server is not asked again."""
         server = Server()
