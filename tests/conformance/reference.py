@@ -8,6 +8,7 @@ revision the client asks for) or one revision, which is then the only one: a ser
 C{initialize} with that, whatever was asked, and knows nothing of C{_meta}.
 """
 
+import contextlib
 import json
 import logging
 import sys
@@ -89,9 +90,7 @@ async def list_resources(_: Context, __: types.PaginatedRequestParams | None) ->
     return types.ListResourcesResult(resources=RESOURCES)
 
 
-async def list_templates(
-    _: Context, params: types.PaginatedRequestParams | None
-) -> types.ListResourceTemplatesResult:
+async def list_templates(_: Context, params: types.PaginatedRequestParams | None) -> types.ListResourceTemplatesResult:
     """One a page, so that there are pages."""
     at = int(params.cursor) if params is not None and params.cursor else 0
     following = str(at + 1) if at + 1 < len(TEMPLATES) else None
@@ -191,10 +190,8 @@ def asked_for(app: ASGIApp, spoken: str) -> ASGIApp:
             part = await receive()
             body += part.get("body", b"")
             more = part.get("more_body", False)
-        try:
+        with contextlib.suppress(ValueError):  # Not JSON: that is for the SDK to say.
             body = json.dumps(answering(json.loads(body), spoken)).encode()
-        except ValueError:
-            pass  # Not JSON: that is for the SDK to say.
         given = False
 
         async def again() -> Message:
@@ -243,9 +240,7 @@ def http_app(spoken: str) -> ASGIApp:
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
             await manager.handle_request(scope, receive, send)
 
-    return asked_for(
-        Starlette(routes=[Route("/mcp", endpoint=Endpoint())], lifespan=lambda _: manager.run()), spoken
-    )
+    return asked_for(Starlette(routes=[Route("/mcp", endpoint=Endpoint())], lifespan=lambda _: manager.run()), spoken)
 
 
 def sse_app(spoken: str) -> ASGIApp:
@@ -269,10 +264,11 @@ async def _asked_for(reading: Any, spoken: str) -> AsyncIterator[Any]:
     async def pump() -> None:
         async with send:
             async for item in reading:
+                passed = item
                 if isinstance(item, SessionMessage) and isinstance(item.message, types.JSONRPCRequest):
                     shown = answering(item.message.model_dump(by_alias=True, exclude_none=True), spoken)
-                    item = replace(item, message=types.JSONRPCRequest.model_validate(shown))
-                await send.send(item)
+                    passed = replace(item, message=types.JSONRPCRequest.model_validate(shown))
+                await send.send(passed)
 
     async with anyio.create_task_group() as group:
         group.start_soon(pump)

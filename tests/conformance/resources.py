@@ -13,12 +13,8 @@ from tests.conformance.interview import Interview, form
 from tests.conformance.tools import PNG, STRING, embedded
 
 RESOURCES = [
-    types.Resource(
-        uri="test://static-text", name="static text", description="A text", mime_type="text/plain"
-    ),
-    types.Resource(
-        uri="test://static-binary", name="static binary", description="A picture", mime_type="image/png"
-    ),
+    types.Resource(uri="test://static-text", name="static text", description="A text", mime_type="text/plain"),
+    types.Resource(uri="test://static-binary", name="static binary", description="A picture", mime_type="image/png"),
     types.Resource(
         uri="test://watched-resource", name="watched", description="A text that changes", mime_type="text/plain"
     ),

@@ -12,7 +12,6 @@ from typing import Any
 
 import anyio
 import mcp_types as types
-
 from mcp.server.subscriptions import (
     InMemorySubscriptionBus,
     PromptsListChanged,
@@ -20,6 +19,7 @@ from mcp.server.subscriptions import (
     ResourceUpdated,
     ToolsListChanged,
 )
+
 from tests.conformance.interview import Interview, form, is_modern, sample
 
 Arguments = dict[str, Any]

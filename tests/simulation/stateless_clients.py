@@ -176,9 +176,7 @@ class StatelessClient(Client):
             case _:
                 self.world.later(PAUSE, self._come_back, request_id, asked, result)
 
-    def _come_back(
-        self, request_id: RequestId, asked: Asked, result: dict[str, Any], answering: bool = True
-    ) -> None:
+    def _come_back(self, request_id: RequestId, asked: Asked, result: dict[str, Any], answering: bool = True) -> None:
         if self.done:
             return
         again = {name: of for name, of in self._params[request_id].items() if name in ("name", "arguments", "token")}

@@ -278,9 +278,7 @@ class Calls:
     def surplus(self) -> list[Call]:
         """Outcomes that are too many to be kept, oldest first."""
         kept = [call for call in self.by_xid.values() if call.is_parked and call.final is not None]
-        sizes = [
-            len(memoryview(call.final.result)) if isinstance(call.final, Completed) else 0 for call in kept
-        ]
+        sizes = [len(memoryview(call.final.result)) if isinstance(call.final, Completed) else 0 for call in kept]
         room, too_many = MAX_KEPT - sum(sizes), len(kept) - MAX_PARKED
         surplus: list[Call] = []
         for call, size in zip(kept, sizes, strict=True):

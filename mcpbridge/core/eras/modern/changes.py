@@ -237,4 +237,3 @@ class Changes:
         self._open.clear()
         self._current = None
         return [Deliver(Lost(xid, loss)) for xid in waiting]
-

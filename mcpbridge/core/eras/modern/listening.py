@@ -15,7 +15,7 @@ from mcpbridge.core.conversion.shapes import opened
 from mcpbridge.core.effects import Deliver, Emit, Forget, PeerEffect, StartTimer, StopTimer
 from mcpbridge.core.eras.modern.envelope import tagged
 from mcpbridge.core.eras.modern.wording import Wording
-from mcpbridge.core.errors import INVALID_PARAMS
+from mcpbridge.core.errors import INVALID_PARAMS, INVALID_REQUEST
 from mcpbridge.core.events import Changed, ExchangeId, Subscribed, Unsubscribed
 from mcpbridge.core.jsonrpc import InvalidMessage, Notification, Request, RequestId
 
@@ -127,7 +127,7 @@ class Listens:
         @raise InvalidMessage: it cannot be.
         """
         if len(self._open) >= MAX_LISTENS:
-            raise InvalidMessage(INVALID_PARAMS, f"Over {MAX_LISTENS} streams of changes are open; close some")
+            raise InvalidMessage(INVALID_REQUEST, f"Over {MAX_LISTENS} streams of changes are open; close some")
         listen = Listen.read(request, capabilities)
         agreed = {uri for other in self._open.values() for uri in other.uris if uri not in (other.missing or ())}
         listen.missing = {uri for uri in listen.uris if uri not in agreed}

@@ -189,11 +189,12 @@ class ServerPeer:
                 raise InvalidMessage(INVALID_PARAMS, "Invalid params: there is no such task")
             return self._call(asked)
         except InvalidMessage as invalid:
-            return (refuse_for(request, INVALID_PARAMS, str(invalid)),)
+            return (refuse_for(request, invalid.code, str(invalid)),)
 
     def _wait(self, request: Request) -> Sequence[PeerEffect]:
         if len(self._waiting) >= MAX_WAITING:
-            raise InvalidMessage(INVALID_PARAMS, f"Over {MAX_WAITING} requests wait for the server already")
+            text = f"Over {MAX_WAITING} requests wait for the server already; try again when it is there"
+            raise InvalidMessage(INTERNAL_ERROR, text)
         self._waiting[request.id] = request
         return ()
 

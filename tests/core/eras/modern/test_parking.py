@@ -284,9 +284,10 @@ class ParkTests(SynchronousTestCase):
         client.calls(2, requestState="mcpbridge-h1", more={"progressToken": 7})
 
         said = client.said()
-        self.assertEqual([{"progressToken": 7, "progress": 1}, {"progressToken": 7, "progress": 2}], [
-            each["params"] for each in said if each["method"] == "notifications/progress"
-        ])
+        self.assertEqual(
+            [{"progressToken": 7, "progress": 1}, {"progressToken": 7, "progress": 2}],
+            [each["params"] for each in said if each["method"] == "notifications/progress"],
+        )
         methods = [each["method"].removeprefix("notifications/") for each in said]
         self.assertEqual(["progress", "message", "x/note", "progress"], methods)
 
