@@ -122,9 +122,7 @@ def outcomes(folder: str) -> Outcomes:
     return found
 
 
-def run(
-    arguments: Sequence[str], folder: str, environment: Mapping[str, str], deadline: float
-) -> tuple[Outcomes, str]:
+def run(arguments: Sequence[str], folder: str, environment: Mapping[str, str], deadline: float) -> tuple[Outcomes, str]:
     """
     Run it.
 

@@ -10,7 +10,7 @@ import tempfile
 import time
 from typing import ClassVar
 
-from twisted.trial.unittest import SynchronousTestCase, Todo
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.conformance import expected, suite
 from tests.conformance.upstreams import NAME, SUITE_UPSTREAMS, Upstream, bridged, warm
@@ -109,7 +109,11 @@ class VersionTests(SynchronousTestCase):
 
 def every_scenario(upstream: Upstream) -> type[ServerSuite]:
     """A test case of all scenarios."""
-    members: dict[str, object] = {"upstream": upstream, "__doc__": f"The server suite with a {upstream.title}."}
+    members: dict[str, object] = {
+        "__doc__": f"The server suite, and the reference server {upstream.title}.",
+        "__module__": __name__,
+        "upstream": upstream,
+    }
     for revision in EXPECTED.required:
         losses = EXPECTED.losses(upstream.title, revision)
         slug = revision.replace("-", "_")
@@ -121,7 +125,7 @@ def every_scenario(upstream: Upstream) -> type[ServerSuite]:
             test.__doc__ = f"The scenario {scenario} of {revision} passes."
             test.__name__ = f"test_{slug}_{scenario.replace('-', '_')}"
             if scenario in losses:
-                test.todo = Todo(losses[scenario].clause)  # type: ignore[attr-defined] # trial reads it
+                test.todo = losses[scenario].clause  # type: ignore[attr-defined] # trial reads it
             members[test.__name__] = test
         for loss in losses.values():
 
@@ -145,7 +149,4 @@ def _identifier(upstream: Upstream) -> str:
     return "".join(word[0].upper() + word[1:] for word in words)
 
 
-for _upstream in SUITE_UPSTREAMS:
-    _case = every_scenario(_upstream)
-    _case.__module__ = __name__
-    globals()[_case.__name__] = _case
+globals().update({case.__name__: case for case in map(every_scenario, SUITE_UPSTREAMS)})

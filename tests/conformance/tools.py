@@ -53,7 +53,7 @@ def tool(schema: dict[str, Any] | None = None, output: dict[str, Any] | None = N
     """Decorator: a tool of the name of its function."""
 
     def register(function: Tool) -> Tool:
-        name = function.__name__  # type: ignore[attr-defined] # all of them are functions
+        name = function.__name__
         TOOLS[name] = function
         SCHEMAS[name] = schema or {"type": "object", "properties": {}}
         if output is not None:

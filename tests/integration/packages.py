@@ -67,7 +67,13 @@ def install() -> None:
         except subprocess.TimeoutExpired:
             raise SkipTest(f"npm install took more than {_INSTALL_DEADLINE} s") from None
         if done.returncode != 0:
-            raise SkipTest(f"npm install failed: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
+            raise SkipTest(f"npm install failed: {_reason(done.stderr)}")
+
+
+def _reason(said: str) -> str:
+    """Why npm gave up: the first errors that it tells. Its last line only says where its log is."""
+    told = [line.removeprefix("npm error").strip() for line in said.splitlines() if line.startswith("npm error")]
+    return "; ".join([line for line in told if line][:3]) or said.strip()[-200:] or "no reason given"
 
 
 def package(name: str, *path: str) -> str:

@@ -587,7 +587,6 @@ class StreamTests(SynchronousTestCase):
 
         self.assertEqual(("GET", "e1"), (asked.method, asked.headers["last-event-id"]))
 
-
     def test_session_forgotten(self) -> None:
         """
         404 where there was a stream: the session is gone, and nobody may ask for anything for long.

@@ -389,4 +389,3 @@ class ServerPeer:
     def idle(self) -> bool:
         """Whether nothing of it would be missed."""
         return self._parking.is_empty and not (self._waiting or len(self._listens) or self._calls.by_xid)
-
