@@ -91,8 +91,7 @@ class Negotiation:
         """See L{mcpbridge.core.interfaces.IPeer}."""
         if isinstance(event, Opened):
             self._opened = event
-            own = MODERN if event.version in modern.VERSIONS else LEGACY
-            return self._try(self._verdict.era or own)
+            return self._try(self._verdict.era or self._own())
         return self._peer.send(event)
 
     def receive(self, message: Message, within: RequestId | None) -> Sequence[PeerEffect]:
@@ -167,9 +166,18 @@ class Negotiation:
                 return self._refused(refused, effects)
         return effects
 
+    def _own(self) -> str:
+        """The era of the client in whose name the conversation is opened."""
+        assert self._opened is not None
+        return MODERN if self._opened.version in modern.VERSIONS else LEGACY
+
     def _settle(self, era: str) -> Sequence[PeerEffect]:
-        """The server speaks this era."""
-        self._verdict.era = era
+        """
+        The server speaks this era. Only that it does not speak a client's own is worth remembering: one that speaks
+        both must go on with each client in its own.
+        """
+        if era != self._own() or self._verdict.era != era:
+            self._verdict.era = None if era == self._own() else era
         self._trying = None
         late, self._late = self._late, None
         return () if late is None or self._discover is None else (Abandon(self._discover),)

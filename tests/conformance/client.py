@@ -39,6 +39,8 @@ def accept(method: str, params: Mapping[str, Any]) -> Any:
         return {"role": "assistant", "content": {"type": "text", "text": "Paris"}, "model": "test"}
     if method == "roots/list":
         return {"roots": [{"uri": "file:///here", "name": "here"}]}
+    if params.get("mode") == "url":
+        return {"action": "accept"}
     properties = params.get("requestedSchema", {}).get("properties", {})
     kinds = {"string": "Alice", "boolean": True, "integer": 3, "number": 1.5, "array": []}
     return {
@@ -51,6 +53,7 @@ class Client:
     """
     One conversation.
 
+    @ivar counterpart: the revision of the server behind the bridge, where that matters.
     @ivar heard: every notification, in order.
     @ivar asked: the methods of the questions that were answered.
     @ivar invalid: what was heard that the revision does not allow.
@@ -62,6 +65,7 @@ class Client:
         self.wire = wire
         self.version = version
         self.capabilities = capabilities if capabilities is not None else capabilities_of(version)
+        self.counterpart = ""
         self.heard: list[Message] = []
         self.asked: list[str] = []
         self.invalid: list[str] = []

@@ -13,12 +13,11 @@ import attrs
 
 from tests.conformance.client import Client, Refused
 from tests.conformance.tools import SCHEMAS
-from tests.conformance.wires import META, MODERN
+from tests.conformance.wires import META
 
 Run = Callable[[Client], Awaitable[None]]
 
 OLDEST = "2024-11-05"
-_NAME = "io.modelcontextprotocol"
 
 
 @attrs.frozen
@@ -28,7 +27,8 @@ class Feature:
 
     @ivar client: the oldest revision of a client that has it.
     @ivar server: the oldest revision of a server that has it.
-    @ivar only: of a client: revisions that have it, if that is not all from the oldest on.
+    @ivar only: the only revisions of a client that have it, if that is not all from the oldest on.
+    @ivar only_server: the same of a server.
     """
 
     title: str
@@ -36,21 +36,30 @@ class Feature:
     client: str
     server: str
     only: tuple[str, ...]
+    only_server: tuple[str, ...]
 
     def applies(self, client: str, server: str) -> bool:
         """Whether these two have it."""
-        return client >= self.client and server >= self.server and (not self.only or client in self.only)
+        if (self.only and client not in self.only) or (self.only_server and server not in self.only_server):
+            return False
+        return client >= self.client and server >= self.server
 
 
 FEATURES: dict[str, Feature] = {}
 
 
-def feature(title: str, client: str = OLDEST, server: str = OLDEST, only: tuple[str, ...] = ()) -> Callable[[Run], Run]:
+def feature(
+    title: str,
+    client: str = OLDEST,
+    server: str = OLDEST,
+    *,
+    only: tuple[str, ...] = (),
+    only_server: tuple[str, ...] = (),
+) -> Callable[[Run], Run]:
     """Decorator: a row of the matrix."""
 
     def register(run: Run) -> Run:
-        name = run.__name__  # type: ignore[attr-defined] # all of them are functions
-        FEATURES[name] = Feature(title, run, client, server, only)
+        FEATURES[run.__name__] = Feature(title, run, client, server, only, only_server)
         return run
 
     return register
@@ -103,6 +112,11 @@ async def opening(client: Client) -> None:
 @feature("the client's name reaches the server")
 async def client_name(client: Client) -> None:
     same("matrix", await said(client, "who"))
+
+
+@feature("the server is spoken to in its own revision")
+async def revision(client: Client) -> None:
+    same(client.counterpart, await said(client, "spoken"))
 
 
 @feature("ping", only=("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"))
@@ -187,6 +201,21 @@ async def errors(client: Client) -> None:
     same(-32601, (await refusal(client, "own/nothing")).code)
 
 
+@feature("metadata of others, both ways")
+async def metadata(client: Client) -> None:
+    sent = {"test.example/trace": {"id": [1, None, "ü"]}}
+    result = await call(client, "meta", sent)
+    same(sent, json.loads(result["content"][0]["text"]))
+    same(sent, {key: value for key, value in result["_meta"].items() if key in sent})
+
+
+@feature("methods that no revision names")
+async def own_methods(client: Client) -> None:
+    found = await client.request("test.example/own", {"question": "abc"})
+    same("cba", found["answer"])
+    same({"list": [1, None, {"big": 12345678901234567890123}]}, found["deep"])
+
+
 # Resources, prompts, completion
 
 
@@ -205,8 +234,7 @@ async def pages(client: Client) -> None:
     found: list[str] = []
     cursor = None
     while True:
-        params = {} if cursor is None else {"cursor": cursor}
-        result = await client.request("resources/templates/list", params)
+        result = await client.request("resources/templates/list", None if cursor is None else {"cursor": cursor})
         found += [template["name"] for template in result["resourceTemplates"]]
         cursor = result.get("nextCursor")
         if cursor is None:
@@ -297,9 +325,14 @@ async def list_changes(client: Client) -> None:
         method = f"notifications/{kind}/list_changed"
         before = client.count(method)
         await call(client, tool)
-        await client.until(lambda method=method, before=before: client.count(method) > before, method)  # type: ignore[misc]
+        await heard_again(client, method, before)
     if client.modern:
         await client.cancel(number)
+
+
+async def heard_again(client: Client, method: str, before: int) -> None:
+    """Wait for one more notification of this method."""
+    await client.until(lambda: client.count(method) > before, method)
 
 
 @feature("changes of resources")
@@ -312,7 +345,7 @@ async def resource_changes(client: Client) -> None:
         same({}, await client.request("resources/subscribe", {"uri": uri}))
     before = client.count(method)
     await call(client, "touch", uri=uri)
-    await client.until(lambda: client.count(method) > before, method)
+    await heard_again(client, method, before)
     heard = next(message for message in client.heard if message["method"] == method)
     same(uri, heard["params"]["uri"])
     if client.modern:
@@ -384,11 +417,26 @@ async def prompt_questions(client: Client) -> None:
     same("The context is: Alice", message["content"]["text"])
 
 
+@feature("questions: places to visit", client="2025-11-25", server="2025-11-25")
+async def places(client: Client) -> None:
+    same("accept", await said(client, "visit"))
+
+
+@feature("error -32042: a place to visit before", only_server=("2025-11-25",))
+async def visit_first(client: Client) -> None:
+    key = f"{client.version}-{id(client)}"
+    if client.modern:
+        same("unlocked", await said(client, "locked", key=key))
+        return
+    refused = await refusal(client, "tools/call", name="locked", arguments={"key": key})
+    if client.version >= "2025-11-25":
+        urls = [place["url"] for place in (refused.data or {}).get("elicitations", ())]
+        same((-32042, ["https://test.example/login"]), (refused.code, urls))
+    else:
+        same((-32603, True), (refused.code, "https://test.example/login" in str(refused)))
+
+
 @feature("every message as the client's revision has it")
 async def valid(client: Client) -> None:
     # The last row: by now everything was said.
     same([], client.invalid[:3])
-
-
-assert list(FEATURES)[-1] == "valid"
-assert MODERN > OLDEST

@@ -33,7 +33,7 @@ _AT_ONCE = 3
 
 _CELL_DEADLINE = 60.0
 
-YES, NO, NONE = "✓", "✗", "–"
+YES, NO, NONE = "✓", "✗", "·"
 
 
 @attrs.frozen
@@ -109,6 +109,7 @@ async def _try(cell: Cell, daemon: Daemon, base: str) -> dict[str, str]:
         wire = RelayWire(daemon.relay(server), daemon.environment, daemon.folder)
     try:
         async with asyncio.timeout(_CELL_DEADLINE), Client(wire, cell.client) as client:
+            client.counterpart = cell.server
             for feature in found:
                 found[feature] = await _feature(client, feature)
     except Exception as error:  # noqa: BLE001 - any failure of a cell is what is to be found out
@@ -155,7 +156,10 @@ def _table(results: Results) -> str:
     for name, feature in FEATURES.items():
         marks = [
             "".join(
-                _mark(next(found for cell, found in results.items() if (cell.client, cell.server) == (client, server)), name)
+                _mark(
+                    next(found for cell, found in results.items() if (cell.client, cell.server) == (client, server)),
+                    name,
+                )
                 for server in VERSIONS
             )
             for client in VERSIONS
@@ -177,12 +181,13 @@ _HEAD = f"""\
 # Every revision with every revision
 
 Written by `python -m tests.conformance.matrix`, which tries every cell with a real daemon; the tests fail where this
-page and what they see differ. A column is the client's revision. The five marks in it are the server's revisions, oldest
-first: {", ".join(VERSIONS)}. {YES} works; {NONE} one of the two revisions does not have it; {NO} fails.
+page and what they see differ. A column is the client's revision. The five marks in it are the server's revisions, the
+oldest first: {", ".join(VERSIONS)}.
+{YES} works; {NONE} one of the two revisions does not have it; {NO} fails.
 
-The server is the reference server of the [conformance runs](conformance.md) (official Python SDK), held to one revision;
-the client says raw messages, and holds every message that it hears against the official types. HTTP is HTTP+SSE for
-servers of 2024-11-05, and Streamable HTTP for all later ones.
+The server is the reference server of the [conformance runs](conformance.md), on the official Python SDK, held to one
+revision. The client says raw messages, and holds every message that it hears against the official types. HTTP is
+HTTP+SSE for servers of 2024-11-05, and Streamable HTTP for all later ones.
 """
 
 
@@ -205,5 +210,3 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
-
-

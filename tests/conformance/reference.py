@@ -139,6 +139,16 @@ async def set_level(_: Context, __: types.SetLevelRequestParams) -> types.EmptyR
     return types.EmptyResult()
 
 
+class OwnParams(types.RequestParams):
+    """Of a method that no specification names."""
+
+    question: str
+
+
+async def own_method(_: Context, params: OwnParams) -> dict[str, Any]:
+    return {"answer": params.question[::-1], "deep": {"list": [1, None, {"big": 12345678901234567890123}]}}
+
+
 def make() -> Server[Any]:
     """The server."""
     server: Server[Any] = Server(
@@ -159,6 +169,7 @@ def make() -> Server[Any]:
         on_set_logging_level=set_level,
     )
     server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience="reference"))
+    server.add_request_handler("test.example/own", OwnParams, own_method)
     options = server.create_initialization_options
     server.create_initialization_options = lambda *_: options(_CHANGES)  # type: ignore[method-assign]  # no other way to it
     return server

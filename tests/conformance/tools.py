@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 import mcp_types as types
+from mcp import MCPError
 from mcp.server.subscriptions import (
     InMemorySubscriptionBus,
     PromptsListChanged,
@@ -42,6 +43,9 @@ WAIT_LIMIT = 20.0
 
 CANCELLED: list[str] = []
 """The keys of calls of C{wait} that were cancelled."""
+
+UNLOCKED: set[str] = set()
+"""The keys that C{locked} was called with."""
 
 STRING = {"type": "string"}
 TOOLS: dict[str, Tool] = {}
@@ -432,3 +436,37 @@ async def who(interview: Interview, _: Arguments) -> types.CallToolResult:
     params = interview.context.session.client_params
     name = params.client_info.name if params is not None and params.client_info is not None else "unknown"
     return text(name)
+
+
+@tool()
+async def spoken(interview: Interview, _: Arguments) -> types.CallToolResult:
+    """The revision of this conversation, as the server sees it."""
+    return text(interview.context.protocol_version)
+
+
+@tool()
+async def meta(interview: Interview, _: Arguments) -> types.CallToolResult:
+    """What came in C{_meta} that is nobody's but the client's, and the same in the result's."""
+    sent = {key: value for key, value in dict(interview.context.meta or {}).items() if key.startswith("test.example/")}
+    return types.CallToolResult(content=[types.TextContent(type="text", text=json.dumps(sent))], _meta=sent)
+
+
+@tool()
+async def visit(interview: Interview, _: Arguments) -> types.CallToolResult:
+    """Send the user somewhere."""
+    # The session era wants an id, and the stateless era has none.
+    name = None if is_modern(interview.context) else "e-1"
+    params = types.ElicitRequestURLParams(message="Please look", url="https://test.example/x", elicitation_id=name)
+    answers = await interview.ask(place=types.ElicitRequest(params=params))
+    return text(answers["place"]["action"])
+
+
+@tool(taking(key=STRING))
+async def locked(interview: Interview, arguments: Arguments) -> types.CallToolResult:
+    """Refused the first time, by the way of 2025-11-25: the user has to go somewhere before."""
+    key = arguments["key"]
+    if key not in UNLOCKED:
+        UNLOCKED.add(key)
+        place = {"mode": "url", "message": "Log in", "url": "https://test.example/login", "elicitationId": key}
+        raise MCPError(-32042, "This needs a visit", {"elicitations": [place]})
+    return text("unlocked")

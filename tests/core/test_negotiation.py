@@ -93,7 +93,7 @@ class OwnEraTests(SynchronousTestCase):
         rig.answers(1, INITIALIZED)
 
         self.assertEqual([(1, "initialize")], rig.asked)
-        self.assertEqual((OLD, LEGACY), (rig.params[0]["protocolVersion"], rig.verdict.era))
+        self.assertEqual((OLD, None), (rig.params[0]["protocolVersion"], rig.verdict.era))
         self.assertEqual([Completed], rig.outcome())
 
     def test_stateless_era(self) -> None:
@@ -102,8 +102,18 @@ class OwnEraTests(SynchronousTestCase):
 
         rig.answers(1, DISCOVERED)
 
-        self.assertEqual(([(1, DISCOVER)], MODERN), (rig.asked, rig.verdict.era))
+        self.assertEqual(([(1, DISCOVER)], None), (rig.asked, rig.verdict.era))
         self.assertEqual([Completed], rig.outcome())
+
+    def test_both(self) -> None:
+        """A server that speaks both goes on with each client in its own: what one has found binds no other."""
+        first = Rig(OLD)
+        first.answers(1, INITIALIZED)
+        second = Rig(NEW, first.verdict.era)
+
+        second.answers(1, DISCOVERED)
+
+        self.assertEqual(([(1, DISCOVER)], None), (second.asked, second.verdict.era))
 
     def test_name(self) -> None:
         """Where the client does not say who it is, and a name is needed, it is ours."""
@@ -213,7 +223,7 @@ class OtherEraTests(SynchronousTestCase):
             rig.answers(2, DISCOVERED)
 
             self.assertEqual([(1, DISCOVER), (2, DISCOVER)], rig.asked)
-            self.assertEqual(MODERN, rig.verdict.era)
+            self.assertEqual(None, rig.verdict.era)
 
         rig = Rig(NEW)
         for request_id in (1, 2):
@@ -240,7 +250,7 @@ class VerdictTests(SynchronousTestCase):
         rig.answers(2, DISCOVERED)
 
         self.assertEqual([(1, "initialize"), (2, DISCOVER)], rig.asked)
-        self.assertEqual(MODERN, rig.verdict.era)
+        self.assertIsNone(rig.verdict.era)
 
     def test_fixed(self) -> None:
         """What the user says is not doubted."""
@@ -315,7 +325,7 @@ class SilenceTests(SynchronousTestCase):
         rig.answers(2, UNKNOWN)
         rig.do(rig.peer.send(Called(2, "tools/list", None)))
 
-        self.assertEqual((MODERN, [Completed]), (rig.verdict.era, rig.outcome()))
+        self.assertEqual((None, [Completed]), (rig.verdict.era, rig.outcome()))
         self.assertEqual((3, "tools/list"), rig.asked[-1])
         self.assertIn("_meta", rig.params[-1])
 
