@@ -71,6 +71,11 @@ def server_leg(upstream: Upstream) -> dict[str, Seen]:
     return found
 
 
+#: Scenarios whose checks are of time: that a reconnection comes no later than some 200 ms after it may.
+TIMED = frozenset(("sse-retry",))
+TIMED_TRIES = 3
+
+
 def client_leg() -> dict[ClientRun, Seen]:
     """
     Every scenario with a relay as the client, one after the other on one daemon.
@@ -80,7 +85,17 @@ def client_leg() -> dict[ClientRun, Seen]:
     suite.program()
     # The suite waits until all connections to its server are closed: sessions end with their client.
     with Daemon({}, options={"defaults": {"session": "per-client"}}) as daemon:
-        return {run: _client_scenario(run, daemon) for run in CLIENT_RUNS}
+        return {run: _patiently(run, daemon) for run in CLIENT_RUNS}
+
+
+def _patiently(run: ClientRun, daemon: Daemon) -> Seen:
+    """A scenario that measures milliseconds may be run again: the machine may have had something else to do."""
+    tries = TIMED_TRIES if run.scenario in TIMED else 1
+    for _ in range(tries - 1):
+        seen = _client_scenario(run, daemon)
+        if not any(seen[0].values()):
+            return seen
+    return _client_scenario(run, daemon)
 
 
 def _client_scenario(run: ClientRun, daemon: Daemon) -> Seen:
