@@ -40,24 +40,61 @@ _LAST_WORDS = 10
 #: The last line of trial: C{PASSED (skips=1, successes=46)} or C{FAILED (failures=1, errors=2)}.
 _SUMMARY = re.compile(rb"^(?:PASSED|FAILED)(?: \((?P<counts>[^)]*)\))?\s*$")
 _COUNT = re.compile(r"(\w+)=(\d+)")
+#: What trial tells of tests at the end: C{[FAIL]}, a traceback, then the names of those that ended like this.
+_SECTION = re.compile(rb"^\[([A-Z!?]+)\]\s*$")
+_TEST = re.compile(rb"^[\w.]+\.[A-Z]\w*\.test_\w+\s*$")
+_BAD = (b"FAIL", b"ERROR", b"SUCCESS!?!")
 _PASSED = ("successes", "expectedFailures")
 _FAILED = ("failures", "errors", "unexpectedSuccesses")
 
 
 @attrs.frozen
 class Tally:
-    """How many of what."""
+    """
+    How many of what.
+
+    @ivar names: of those that failed, as far as they are known.
+    """
 
     passed: int = 0
     failed: int = 0
     skipped: int = 0
+    names: tuple[str, ...] = ()
 
     def __add__(self, other: Tally) -> Tally:
-        return Tally(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+        return Tally(
+            self.passed + other.passed,
+            self.failed + other.failed,
+            self.skipped + other.skipped,
+            self.names + other.names,
+        )
 
     def __str__(self) -> str:
         text = f"{self.passed} passed, {self.failed} failed"
         return f"{text}, {self.skipped} skipped" if self.skipped else text
+
+
+@attrs.define
+class Report:
+    """
+    What trial has told so far.
+
+    @ivar summary: the last line that is a summary.
+    @ivar failed: names of tests.
+    """
+
+    summary: bytes | None = None
+    failed: list[str] = attrs.Factory(list)
+    _section: bytes = b""
+
+    def hear(self, line: bytes) -> None:
+        """Another line, without its end."""
+        if _SUMMARY.match(line):
+            self.summary = line
+        elif found := _SECTION.match(line):
+            self._section = found[1]
+        elif self._section in _BAD and _TEST.match(line):
+            self.failed.append(line.decode("ascii").strip())
 
 
 def tally(summary: bytes | None, status: int) -> Tally:
@@ -99,7 +136,7 @@ def run_gate(name: str, command: Sequence[str]) -> Tally:
     print(f"{name} ... {'ok' if status == 0 else 'FAILED'} ({time.monotonic() - started:.1f} s)", flush=True)
     if status != 0:
         _write(output + b"\n")
-        return Tally(failed=1)
+        return Tally(failed=1, names=(name,))
     return Tally(passed=1)
 
 
@@ -110,31 +147,33 @@ def run_trial(modules: Sequence[str], environment: dict[str, str]) -> Tally:
     child = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    summary = follow(child, TRIAL_DEADLINE, SILENCE_DEADLINE)
-    found = tally(summary, child.wait())
+    report = follow(child, TRIAL_DEADLINE, SILENCE_DEADLINE)
+    found = tally(report.summary, child.wait())
+    found = attrs.evolve(found, names=tuple(dict.fromkeys(report.failed)))
     if not found.failed:
         shutil.rmtree(folder, ignore_errors=True)
     return found
 
 
-def follow(child: subprocess.Popen[bytes], deadline: float, silence: float) -> bytes | None:
+def follow(child: subprocess.Popen[bytes], deadline: float, silence: float) -> Report:
     """
     Show what a program says until it ends.
 
     @param deadline: seconds that it may take.
     @param silence: seconds that it may say nothing. After that it is told to show where it is, and to end.
-    @return: the last line that is a summary of trial's.
+    @return: what it told; without a summary if it had to be ended.
     """
     assert child.stdout is not None
     end = time.monotonic() + deadline
-    summary, rest, told = None, b"", False
+    report, rest, told = Report(), b"", False
     with child.stdout:
         while True:
             patience = _LAST_WORDS if told else max(min(silence, end - time.monotonic()), 0)
             ready, _, _ = select.select([child.stdout], [], [], patience)
             if not ready and told:
                 child.kill()
-                return None
+                report.summary = None
+                return report
             if not ready:
                 _write(b"\nThis takes too long. Where it is, and its end:\n")
                 child.send_signal(signal.SIGABRT)
@@ -142,10 +181,13 @@ def follow(child: subprocess.Popen[bytes], deadline: float, silence: float) -> b
                 continue
             data = os.read(child.stdout.fileno(), 65536)
             if not data:
-                return None if told else summary
+                if told:
+                    report.summary = None
+                return report
             _write(data)
             *lines, rest = (rest + data).split(b"\n")
-            summary = next((line for line in reversed(lines) if _SUMMARY.match(line)), summary)
+            for line in lines:
+                report.hear(line)
 
 
 def install_npm_packages(environment: dict[str, str]) -> bool:
@@ -189,6 +231,9 @@ def run_everything(arguments: Sequence[str]) -> Tally:
 def main() -> int:
     """@return: the exit status: 0 if nothing failed and something passed."""
     found = run_everything(sys.argv[1:])
+    for name in found.names:
+        # Once more, after what may be thousands of lines.
+        print(f"failed: {name}")
     print(found, flush=True)
     return 0 if found.passed and not found.failed else 1
 

@@ -9,7 +9,7 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.run import Tally, follow, run_gate, tally
+from tests.run import Report, Tally, follow, run_gate, tally
 
 
 class TallyTests(SynchronousTestCase):
@@ -41,12 +41,47 @@ class TallyTests(SynchronousTestCase):
         self.patch(sys, "stdout", io.TextIOWrapper(io.BytesIO()))
 
         self.assertEqual(
-            [Tally(1), Tally(0, 1), Tally(0, 1)],
+            [Tally(1), Tally(0, 1, names=("gate",)), Tally(0, 1, names=("gate",))],
             [
                 run_gate("gate", command)
                 for command in ([python, "-c", ""], [python, "-c", "exit(1)"], ["no-such-program"])
             ],
         )
+
+
+class ReportTests(SynchronousTestCase):
+    """L{Report}."""
+
+    def test_failed(self) -> None:
+        """Those that failed are known by name; those that were skipped or expected to fail are not among them."""
+        said = """tests.test_a
+  ATests
+    test_one ...                                                         [FAIL]
+[SKIPPED]
+why
+tests.test_a.ATests.test_none
+[TODO]
+tests.test_a.ATests.test_later
+[FAIL]
+Traceback (most recent call last):
+tests.test_a.ATests.test_one
+tests.test_b.BTests.test_two
+[ERROR]
+exceptions.ValueError: no
+tests.test_c.CTests.test_three
+[SUCCESS!?!]
+tests.test_c.CTests.test_four
+FAILED (failures=2, errors=1, unexpectedSuccesses=1, successes=3)"""
+        report = Report()
+        for line in said.encode("ascii").split(b"\n"):
+            report.hear(line)
+
+        self.assertEqual(
+            ["ATests.test_one", "BTests.test_two", "CTests.test_three", "CTests.test_four"],
+            [name.split(".", 2)[2] for name in report.failed],
+        )
+        assert report.summary is not None
+        self.assertIn(b"failures=2", report.summary)
 
 
 class FollowTests(SynchronousTestCase):
@@ -72,13 +107,13 @@ class FollowTests(SynchronousTestCase):
         """Everything is shown, and the last summary counts."""
         child = self.start("print('PASSED (successes=1)'); print('FAILED (errors=1)'); print('the end')")
 
-        self.assertEqual(b"FAILED (errors=1)", follow(child, 60, 60))
+        self.assertEqual(b"FAILED (errors=1)", follow(child, 60, 60).summary)
         self.assertEqual(b"PASSED (successes=1)\nFAILED (errors=1)\nthe end\n", self.shown.getvalue())
 
     def test_hangs(self) -> None:
         """What says nothing for too long shows where it is, and has failed."""
         child = self.start("import time\nprint('PASSED')\ndef stuck(): time.sleep(600)\nstuck()")
 
-        self.assertEqual(None, follow(child, 60, 1))
+        self.assertEqual(None, follow(child, 60, 1).summary)
         self.assertIn(b"in stuck", self.shown.getvalue())
         self.assertNotEqual(0, child.wait(60))
