@@ -45,6 +45,6 @@ $(VENV)/.ready-for-tests: setup.cfg pyproject.toml | $(VENV)/bin/python
 	@touch $@ $(VENV)/.ready
 
 clean:
-	rm -rf $(VENV) .npm build dist *.egg-info _trial_temp* .coverage .coverage.* .mypy_cache .ruff_cache \
+	rm -rf $(VENV) .npm .pypi build dist *.egg-info _trial_temp* .coverage .coverage.* .mypy_cache .ruff_cache \
 	  .hypothesis .import_linter_cache twisted/plugins/dropin.cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,12 +5,15 @@ The client's side of a session with the official Python SDK: it keeps what the s
 import base64
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
-import mcp_types as types
-from mcp import Client, MCPError
-from mcp.shared.dispatcher import CallOptions
+
+from tests.integration.sdk_generation import MCPError, types
+
+if TYPE_CHECKING:
+    from mcp import Client
+    from mcp.shared.dispatcher import CallOptions
 
 Outcome = Any
 Scenario = Callable[["Peer"], Awaitable[Outcome]]
@@ -60,7 +63,7 @@ class Peer:
     @ivar told: its notifications, in order: method and parameters.
     """
 
-    client: Client
+    client: "Client"
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, Any]] = []
@@ -71,8 +74,10 @@ class Peer:
 
     async def on_sampling(self, context: Any, params: types.CreateMessageRequestParams) -> types.CreateMessageResult:
         self.asked.append(("sampling/createMessage", plain(params)))
-        content = types.TextContent(type="text", text="a sample")
-        return types.CreateMessageResult(role="assistant", content=content, model="model-1", stop_reason="endTurn")
+        content = {"type": "text", "text": "a sample"}
+        return types.CreateMessageResult.model_validate(
+            {"role": "assistant", "content": content, "model": "model-1", "stopReason": "endTurn"}
+        )
 
     async def on_elicitation(self, context: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
         self.asked.append(("elicitation/create", plain(params)))

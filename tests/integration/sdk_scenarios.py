@@ -10,9 +10,8 @@ import uuid
 from typing import Any
 
 import anyio
-import mcp_types as types
-from mcp import MCPError
 
+from tests.integration.sdk_generation import MCPError, types
 from tests.integration.sdk_peer import Outcome, Peer, RawNotification, Scenario, plain
 
 QUIET = 0.3

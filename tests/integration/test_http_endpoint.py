@@ -22,7 +22,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.integration import processes
 from tests.integration.daemon import Daemon, child, plain_environment
 from tests.integration.packages import ROOT, package
-from tests.integration.parity import NAME, TRAVEL_DEADLINE, Parity, essence, every_feature, free_port, serving
+from tests.integration.parity import (
+    NAME,
+    TRAVEL_DEADLINE,
+    Parity,
+    essence,
+    every_feature,
+    free_port,
+    neutral,
+    serving,
+)
 from tests.integration.sdk_scenarios import SESSION_ERA, TABLES
 
 MiB = 1024 * 1024
@@ -56,20 +65,6 @@ OF_SESSIONS = frozenset(
         "unknown_notification",
     )
 )
-
-
-def neutral(found: Any) -> Any:
-    """An outcome without what the stateless era puts around every result."""
-    if isinstance(found, list):
-        return [neutral(each) for each in found]
-    if not isinstance(found, dict):
-        return found
-    kept = {name: neutral(each) for name, each in found.items() if name not in ("resultType", "ttlMs", "cacheScope")}
-    if isinstance(kept.get("_meta"), dict):
-        kept["_meta"] = {name: each for name, each in kept["_meta"].items() if not name.startswith("io.model")}
-        if not kept["_meta"]:
-            del kept["_meta"]
-    return kept
 
 
 class _ThroughEndpoint(Parity):

@@ -130,7 +130,7 @@ class Endpoint:
             case SessionEnd():
                 session = self._find(owner, verdict.session_id, request)
                 if session is not None:
-                    session.close("it has ended its session")
+                    session.end()
                     request.respond(200)
 
     # The stateless era.

@@ -161,6 +161,17 @@ class HTTPSession(HTTPTransport):
             return
         self._stand(self._shelf.open(is_standing=True), request)
 
+    def end(self) -> None:
+        """
+        The client has ended its session, and waits for no answer any more.
+
+        Its open requests are answered with nothing at all: the Python SDK 1.x takes a 404 for an answer, and fails
+        since there is nobody to be given it.
+        """
+        for request_id in tuple(self._open):
+            self.forget(request_id)
+        self.close("it has ended its session")
+
     def _touch(self) -> None:
         self.touched = self._clock.seconds()
         self._is_used = True

@@ -488,13 +488,14 @@ class EndTests(SynchronousTestCase):
         return self.client.call(99).seen.status, dict(self.world.endpoint.counts())
 
     def test_delete(self) -> None:
-        """By a DELETE; everything that is open ends with it."""
+        """By a DELETE; everything that is open ends with it, requests without an answer and without an error."""
         stream, call = self.client.listen(), self.client.call(1)
 
         ended = self.client.end()
 
         self.assertEqual(200, ended.seen.status)
-        self.assertEqual((True, 404), (stream.seen.is_complete, call.seen.status))
+        self.assertEqual((True, True), (stream.seen.is_complete, call.seen.is_complete))
+        self.assertEqual((200, b""), (call.seen.status, call.seen.body))
         self.assertEqual(["disconnected: the client is gone: it has ended its session"], self.owner.told)
         self.assertEqual((404, {"sessions": 0, "stateless_clients": 0}), self.gone())
         self.assertEqual([], [call for call in self.world.clock.getDelayedCalls() if call.getTime() > 200])
