@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Final
 
 from msgspec import Raw
 
@@ -14,6 +15,10 @@ from mcpbridge.core.jsonrpc import InvalidMessage
 from mcpbridge.core.revisions import COMPLETIONS, ELICITATION, ELICITATION_MODES, SAMPLING_TOOLS, STATELESS, TASKS
 
 _EMPTY = Raw(b"{}")
+
+
+#: The extension that tasks of the stateless era are.
+TASKS_EXTENSION: Final = "io.modelcontextprotocol/tasks"
 
 
 def with_list_changed(opening: Raw) -> Raw:
@@ -37,9 +42,39 @@ def declared(opening: Mapping[str, Raw]) -> dict[str, Raw]:
     return _object(opening.get("capabilities", _EMPTY))
 
 
+def has_extension(capabilities: Raw, name: str) -> bool:
+    """Whether these capabilities, a client's or a server's, declare an extension."""
+    return name in _object(_object(capabilities).get("extensions", _EMPTY))
+
+
 def announces_changes(capabilities: Mapping[str, Raw], subject: str) -> bool:
     """Whether a server says that it tells when this list changes."""
     return _object(capabilities.get(subject, _EMPTY)).get("listChanged") == Raw(b"true")
+
+
+#: Which capability of a client a question of a server needs (MCP client/roots, client/sampling, client/elicitation).
+NEEDS: Final = {
+    "roots/list": "roots",
+    "sampling/createMessage": "sampling",
+    "elicitation/create": "elicitation",
+}
+
+
+def can_answer(capabilities: Raw, method: str, params: Raw | None) -> bool:
+    """
+    Whether a client says that it can be asked this.
+
+    @param capabilities: the client's.
+    @param method: of the question, with its C{params}.
+    """
+    needed = NEEDS.get(method)
+    offered = None if needed is None else _object(capabilities).get(needed)
+    if offered is None or needed != "elicitation":
+        return offered is not None
+    mode = jsonrpc.decode_string(_object(params or _EMPTY).get("mode")) or "form"
+    modes = _object(offered)
+    # Neither means forms (client/elicitation, Capabilities).
+    return mode in modes or (mode == "form" and "url" not in modes)
 
 
 def client_capabilities_for(version: str, capabilities: Raw) -> Raw:
@@ -65,6 +100,10 @@ def client_capabilities_for(version: str, capabilities: Raw) -> Raw:
             after["elicitation"] = elicitation
     if not TASKS <= version < STATELESS:
         after.pop("tasks", None)
+    if version < STATELESS and TASKS_EXTENSION in _object(before.get("extensions", _EMPTY)):
+        after["extensions"] = _without(before["extensions"], TASKS_EXTENSION)
+        if after["extensions"] == _EMPTY:
+            del after["extensions"]
     return capabilities if after == before else jsonrpc.assemble(after)
 
 

@@ -36,6 +36,9 @@ IDEMPOTENT: Final = frozenset(
     )
 )
 
+#: Of these, what the server answers when something else is done.
+LASTING: Final = frozenset(("tasks/result",))
+
 #: How often the counterpart may turn one request away before it is believed.
 MAX_REJECTIONS: Final = 3
 

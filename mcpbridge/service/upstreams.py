@@ -7,6 +7,8 @@ time unless the user says that the server is to be shared.
 
 from __future__ import annotations
 
+import datetime as dt
+import secrets
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Final
 
@@ -26,6 +28,7 @@ from mcpbridge.core.errors import LimitExceeded, Reason
 from mcpbridge.core.events import ExchangeId, Opened
 from mcpbridge.core.negotiation import Negotiation, Verdict
 from mcpbridge.core.printable import printable
+from mcpbridge.core.tasks.desks import Desks
 from mcpbridge.interfaces import IMessageTransport
 from mcpbridge.service.links import Link
 from mcpbridge.service.snapshots import SnapshotStore
@@ -166,13 +169,15 @@ class UpstreamService:
                     "close one, or raise maxSessions in its configuration"
                 )
             self._stop(idle, Reason.OVERLOADED, f"{self.name}: making room for another client")
+        policy = _policy(self.configured)
         bridge = Bridge(
             self.name,
             opened,
-            _policy(self.configured),
+            policy,
             lambda: Negotiation(self._verdict, self.name),
             self._exchanges,
             self._entropy,
+            Desks(self._exchanges, secrets.token_urlsafe, self._timestamp, policy.exclusive, policy.call_timeout),
         )
         known_as = digest(self.configured), profile(opened.version, opened.params)
         snapshot = self._snapshots.load(*known_as) if settings.snapshot else None
@@ -190,6 +195,11 @@ class UpstreamService:
         lease = _Lease(Link(bridge, self._clock, make_transport, save), key)
         self._leases[lease.link] = lease
         return lease
+
+    def _timestamp(self) -> str:
+        # The reactor's clock says seconds since 1970.
+        now = dt.datetime.fromtimestamp(self._clock.seconds(), dt.UTC)
+        return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def _expire(self, lease: _Lease) -> None:
         lease.expiry = None

@@ -35,7 +35,6 @@ from mcpbridge.core.events import (
     Cancelled,
     Changed,
     Completed,
-    Envelope,
     Event,
     Failed,
     InputProgressed,
@@ -55,6 +54,7 @@ from mcpbridge.core.events import (
     Unsubscribed,
 )
 from mcpbridge.core.jsonrpc import Error, InvalidMessage, Message, Notification, Request, RequestId, Result
+from mcpbridge.core.tasks.desks import Desks
 
 ANNOUNCING = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {"listChanged": True}, "logging": {}}}
 SILENT = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}, "resources": {}}}
@@ -86,8 +86,15 @@ class Rig:
     """
 
     def __init__(self, *, known: Snapshot | None = None, **policy: Any) -> None:
+        xids = itertools.count(1000)
         self.bridge = Bridge(
-            "up", Opened(0, "2025-11-25", PARAMS), Policy(**policy), ClientPeer, itertools.count(1000), lambda: 0.0
+            "up",
+            Opened(0, "2025-11-25", PARAMS),
+            Policy(**policy),
+            ClientPeer,
+            xids,
+            lambda: 0.0,
+            Desks(xids, lambda: "handle", lambda: "now", Policy(**policy).exclusive),
         )
         if known is not None:
             self.bridge.remember(known)
@@ -445,7 +452,8 @@ class CallTests(SynchronousTestCase):
 
         self.assertEqual([sent_call(1, 2, 11), Tell(1, Completed(11, raw({"content": []})))], rig.taken())
         self.assertEqual(
-            {"sessions": 1, "exchanges": 0, "conversations": 1, "questions": 0, "held": 0}, rig.bridge.counts()
+            {"sessions": 1, "exchanges": 0, "conversations": 1, "questions": 0, "held": 0, "tasks": 0},
+            rig.bridge.counts(),
         )
         self.assertFalse(rig.bridge.busy())
 
@@ -1624,7 +1632,8 @@ class CloseTests(SynchronousTestCase):
         self.assertEqual([Hangup(1), Hangup(2)], [effect for effect in effects if isinstance(effect, Hangup)])
         self.assertEqual({}, rig.timers)
         self.assertEqual(
-            {"sessions": 1, "exchanges": 0, "conversations": 0, "questions": 0, "held": 0}, rig.bridge.counts()
+            {"sessions": 1, "exchanges": 0, "conversations": 0, "questions": 0, "held": 0, "tasks": 0},
+            rig.bridge.counts(),
         )
 
     def test_close_in_mid_call(self) -> None:
@@ -1719,21 +1728,6 @@ class StatelessTests(SynchronousTestCase):
 
         self.assertEqual(1, len(told))
         self.assertEqual([], [event for _, event in tells(rig.taken()) if isinstance(event, Introduced)])
-
-    def test_freshness(self) -> None:
-        """What a server says of how long its list is good goes with it, if it is the whole list."""
-        envelope = Envelope(raw("complete"), raw(5000), raw("public"))
-        rig = up()
-        rig.deliver(1, Called(20, "tools/list", None), Called(21, "prompts/list", None))
-        rig.taken()
-
-        for more in (b',"nextCursor":"2"', b""):
-            rig.bridge._page("prompts/list", Raw(b'{"prompts":[]%b}' % more), envelope)
-        rig.bridge._page("tools/list", tools("a"), envelope)
-        rig.do(rig.bridge._take())
-
-        found = [event.envelope for _, event in tells(rig.taken()) if isinstance(event, Completed)]
-        self.assertEqual([None, envelope], found)
 
     def test_people_are_slow(self) -> None:
         """While a client is asked something, nothing of it is given up for being slow."""

@@ -47,6 +47,7 @@ ASKING: Final = frozenset(("tools/call", "prompts/get", "resources/read"))
 
 COMPLETE: Final = Raw(b'"complete"')
 INPUT_REQUIRED: Final = Raw(b'"input_required"')
+TASK: Final = Raw(b'"task"')
 
 _EMPTY = Raw(b"{}")
 _PUBLIC: Final = Raw(b'"public"')
@@ -96,15 +97,19 @@ def close_params(found: Mapping[str, Raw]) -> Raw | None:
     return jsonrpc.assemble(found) if found else None
 
 
-def open_result(result: Raw) -> tuple[Raw, Envelope]:
+def open_result(method: str, result: Raw) -> tuple[Raw, Envelope]:
     """
     A result without its envelope, and the envelope.
 
+    @param method: of the request.
     @raise InvalidMessage: it is no object.
     """
     found = jsonrpc.members(result)
     kind = found.pop("resultType", COMPLETE)
-    ttl, scope = found.pop("ttlMs", None), found.pop("cacheScope", None)
+    ttl = scope = None
+    # Elsewhere these are not the protocol's: how long a task is kept, for one.
+    if kind != TASK and (method in CACHEABLE or method in ASKING):
+        ttl, scope = found.pop("ttlMs", None), found.pop("cacheScope", None)
     meta = opened(found.get("_meta"))
     server = meta.pop(SERVER_INFO, None)
     if server is not None:

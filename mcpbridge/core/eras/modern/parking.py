@@ -19,8 +19,9 @@ import attrs
 from msgspec import Raw
 
 from mcpbridge.core import jsonrpc
+from mcpbridge.core.capabilities import can_answer
 from mcpbridge.core.conversion import question_for
-from mcpbridge.core.conversion.shapes import is_object, opened
+from mcpbridge.core.conversion.shapes import is_object
 from mcpbridge.core.effects import Deliver, PeerEffect, StartTimer, StopTimer
 from mcpbridge.core.eras.modern.calls import MAX_PARKED, Asked, Call, Calls
 from mcpbridge.core.eras.modern.envelope import Facts
@@ -61,13 +62,6 @@ ROOTS_GOOD: Final = 600.0
 
 _EMPTY = Raw(b"{}")
 _TIMERS: Final = ("coalesce", "expire", "forget", "visit")
-
-#: Which capability of the client a question needs.
-_NEEDS: Final = {
-    "roots/list": "roots",
-    "sampling/createMessage": "sampling",
-    "elicitation/create": "elicitation",
-}
 
 
 @attrs.define(eq=False)
@@ -113,16 +107,7 @@ class Parking:
         return question_for(self._wording.version, question)
 
     def _can(self, question: InputRequest) -> bool:
-        needed = _NEEDS.get(question.method)
-        if needed is None:
-            return False
-        declared = opened(self._facts.capabilities).get(needed)
-        if declared is None or needed != "elicitation":
-            return declared is not None
-        mode = jsonrpc.decode_string(opened(question.params).get("mode")) or "form"
-        modes = opened(declared)
-        # Neither means forms (client/elicitation, Capabilities).
-        return mode in modes or (mode == "form" and "url" not in modes)
+        return can_answer(self._facts.capabilities, question.method, question.params)
 
     def _put(self, xid: ExchangeId | None, key: str, question: InputRequest) -> Sequence[PeerEffect]:
         call = self._bearer(xid)

@@ -87,7 +87,7 @@ class Round:
         for key, each in asked.items():
             # Keys need only be unique within a request, and another call may ask at the same time.
             ours = f"{request_id}.{key}"
-            questions[ours] = question = _question(key, each)
+            questions[ours] = question = read_question(key, each)
             pending[ours] = (key, question.method)
         # A copy of its own: a slice would keep alive the whole message.
         return cls(None if state is None else Raw(bytes(state)), questions, pending)
@@ -102,7 +102,7 @@ class Round:
         if found is None:
             return None
         theirs, method = found
-        answer = _substitute(method, response) if isinstance(response, ErrorObject) else response
+        answer = substitute(method, response) if isinstance(response, ErrorObject) else response
         if isinstance(answer, ErrorObject):
             return attrs.evolve(answer, message=f"The client did not answer {method}: {answer.message}")
         self.answers[theirs] = answer
@@ -198,15 +198,25 @@ class Exchange:
 
     def refused(self, error: ErrorObject) -> Event:
         """Its end, if the client would not answer."""
-        if self.method == "tools/call":
-            # A result, not an error: the model is to see it.
-            shown = {"content": [{"type": "text", "text": error.message}], "isError": True}
-            return Completed(self.xid, jsonrpc.value(shown))
-        data = jsonrpc.value({"mcpbridge": {"reason": Reason.INPUT_REJECTED.value, "retryable": False}})
-        return Failed(self.xid, ErrorObject(INTERNAL_ERROR, error.message, data))
+        found = refusal(self.method, error)
+        return Failed(self.xid, found) if isinstance(found, ErrorObject) else Completed(self.xid, found)
 
 
-def _question(key: str, asked: Raw) -> InputRequest:
+def refusal(method: str, error: ErrorObject) -> Raw | ErrorObject:
+    """What a request ends with if the client would not answer what it was asked meanwhile."""
+    if method == "tools/call":
+        # A result, not an error: the model is to see it.
+        return jsonrpc.value({"content": [{"type": "text", "text": error.message}], "isError": True})
+    data = jsonrpc.value({"mcpbridge": {"reason": Reason.INPUT_REJECTED.value, "retryable": False}})
+    return ErrorObject(INTERNAL_ERROR, error.message, data)
+
+
+def read_question(key: str, asked: Raw) -> InputRequest:
+    """
+    One of a server's C{inputRequests}.
+
+    @raise InvalidMessage: it is none.
+    """
     found = jsonrpc.members(asked)
     method = jsonrpc.decode_string(found.get("method"))
     if method not in _QUESTIONS:
@@ -219,7 +229,7 @@ def _question(key: str, asked: Raw) -> InputRequest:
     return InputRequest(method, params)
 
 
-def _substitute(method: str, error: ErrorObject) -> Raw | ErrorObject:
+def substitute(method: str, error: ErrorObject) -> Raw | ErrorObject:
     """What a server is told in place of an error of the client; the error itself if nothing would be true."""
     if method == "elicitation/create":
         return Raw(b'{"action":"cancel"}')

@@ -20,7 +20,13 @@ from msgspec import Raw
 from zope.interface import implementer
 
 from mcpbridge.core import jsonrpc
-from mcpbridge.core.capabilities import client_capabilities_for, declared, server_opening_for
+from mcpbridge.core.capabilities import (
+    TASKS_EXTENSION,
+    client_capabilities_for,
+    declared,
+    has_extension,
+    server_opening_for,
+)
 from mcpbridge.core.conversion.shapes import opened
 from mcpbridge.core.effects import Deliver, Emit, Forget, PeerEffect
 from mcpbridge.core.eras.modern.calls import Asked, Call, Calls, level_of
@@ -76,9 +82,11 @@ _REMOVED_NOTIFICATIONS: Final = frozenset(
     ("notifications/initialized", "notifications/progress", "notifications/roots/list_changed")
 )
 
-#: The tasks extension, and what it takes to be known for it.
-TASKS: Final = "io.modelcontextprotocol/tasks"
+#: Requests of the extension.
 _OF_TASKS: Final = frozenset(("tasks/get", "tasks/update", "tasks/cancel"))
+
+#: Requests that mean something else to a server of another era: a call may have to become a task there.
+_DEPENDS: Final = frozenset((*_OF_TASKS, "tools/call"))
 
 #: What has no words in this era: a place that the user was sent to has been visited.
 _VISITED: Final = "notifications/elicitation/complete"
@@ -162,9 +170,9 @@ class ServerPeer:
             known = ", ".join(self.supported)
             text = f"Method not found: {request.method} is not in protocol version {self.version} (supported: {known})"
             return (refuse_for(request, METHOD_NOT_FOUND, text),)
-        if request.method in _OF_TASKS and TASKS not in opened(opened(self.facts.capabilities).get("extensions")):
-            needed = jsonrpc.value({"requiredCapabilities": {"extensions": {TASKS: {}}}})
-            text = f"{request.method} is for clients that declare the extension {TASKS}"
+        if request.method in _OF_TASKS and not has_extension(self.facts.capabilities, TASKS_EXTENSION):
+            needed = jsonrpc.value({"requiredCapabilities": {"extensions": {TASKS_EXTENSION: {}}}})
+            text = f"{request.method} is for clients that declare the extension {TASKS_EXTENSION}"
             return (refuse(request.id, ErrorObject(MISSING_CLIENT_CAPABILITY, text, needed)),)
         return self._take(request)
 
@@ -181,15 +189,18 @@ class ServerPeer:
                     return self._wait(request) if self._opening is None else self._listen(request)
             asked = Asked.read(request)
             # What these mean depends on the server's era.
-            depends = asked.is_retry or asked.level is not None or request.method in _OF_TASKS
+            depends = asked.is_retry or asked.level is not None or request.method in _DEPENDS
             if depends and self._opening is None:
                 return self._wait(request)
-            if request.method in _OF_TASKS and not self._is_native:
-                # A server of the session era was never asked for a task in this client's name.
+            if request.method in _OF_TASKS and not self._is_native and not self._has_tasks():
                 raise InvalidMessage(INVALID_PARAMS, "Invalid params: there is no such task")
             return self._call(asked)
         except InvalidMessage as invalid:
             return (refuse_for(request, invalid.code, str(invalid)),)
+
+    def _has_tasks(self) -> bool:
+        assert self._opening is not None
+        return has_extension(self._opening.get("capabilities", _EMPTY), TASKS_EXTENSION)
 
     def _wait(self, request: Request) -> Sequence[PeerEffect]:
         if len(self._waiting) >= MAX_WAITING:

@@ -162,10 +162,22 @@ class CallTests(SynchronousTestCase):
         server.sends(called(), called(6), called(7))
 
         server.answers(2, DONE)
-        server.answers(3, {**DONE, "resultType": "task"})
+        server.answers(3, {**DONE, "resultType": "other"})
         server.answers(4, {**DONE, "resultType": 5})
 
         self.assertEqual([Completed, Lost, Lost], [type(event) for event in server.crossed()])
+
+    def test_task(self) -> None:
+        """A call may be answered with a task, and nothing else may."""
+        server = Server()
+        server.sends(called(), Called(6, "prompts/get", raw({"name": "x"})))
+
+        server.answers(2, {"taskId": "t", "resultType": "task"})
+        server.answers(3, {"taskId": "t", "resultType": "task"})
+
+        done, lost = server.crossed()
+        self.assertEqual(Completed(5, raw({"taskId": "t"}), Envelope(raw("task"))), done)
+        self.assertIsInstance(lost, Lost)
 
     def test_native_kinds(self) -> None:
         """To a client of the era every kind passes: it is for the client to judge."""

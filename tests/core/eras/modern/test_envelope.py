@@ -57,7 +57,7 @@ class EnvelopeTests(SynchronousTestCase):
 
     def test_broken_result(self) -> None:
         """What is no object is no result."""
-        self.assertRaises(InvalidMessage, open_result, raw([]))
+        self.assertRaises(InvalidMessage, open_result, "tools/call", raw([]))
         self.assertRaises(InvalidMessage, close_result, "tools/call", raw(5), None, None)
 
     def test_tag(self) -> None:
@@ -80,7 +80,7 @@ class EnvelopeTests(SynchronousTestCase):
         """A result that is opened and closed says the same; closing never fails on an object."""
         before = {**result, "resultType": "complete"}
 
-        neutral, envelope = open_result(raw(before))
+        neutral, envelope = open_result("tools/call", raw(before))
         after = jsonrpc.read(close_result("tools/call", neutral, envelope, None))
 
         for name in ("ttlMs", "cacheScope"):
@@ -88,6 +88,15 @@ class EnvelopeTests(SynchronousTestCase):
         if not isinstance(before.get("_meta", {}), dict):
             del before["_meta"]
         self.assertEqual(before, after)
+
+    def test_own_duration(self) -> None:
+        """How long a task is kept is part of the task: a result that nobody may keep has no such envelope."""
+        task = {"taskId": "t", "ttlMs": 5}
+
+        created, _ = open_result("tools/call", raw({**task, "resultType": "task"}))
+        seen, _ = open_result("tasks/get", raw({**task, "resultType": "complete"}))
+
+        self.assertEqual([task, task], [jsonrpc.read(created), jsonrpc.read(seen)])
 
     def test_given_envelope(self) -> None:
         """What the server said goes before what is known of it."""

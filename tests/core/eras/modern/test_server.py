@@ -47,13 +47,24 @@ class OpeningTests(SynchronousTestCase):
         """The bridge hears who asks before it hears what; only once."""
         client = Client(opening=None)
 
-        client.calls(1)
-        client.calls(2)
+        client.asks(1, "resources/read", {"uri": "x:/"})
+        client.asks(2, "resources/read", {"uri": "x:/"})
 
         opened, ready, first, second = client.crossed()
         params = {"protocolVersion": raw(VERSION), "capabilities": raw(CAPABILITIES), "clientInfo": raw(INFO)}
         self.assertEqual((Opened(100, VERSION, params), Ready()), (opened, ready))
         self.assertEqual([101, 102], [event.xid for event in (first, second) if isinstance(event, Called)])
+
+    def test_first_call(self) -> None:
+        """A call of a tool waits until it is known what the server is: it may have to become a task there."""
+        client = Client(opening=None)
+
+        client.calls(1)
+        before = client.crossed()
+        client.told(Completed(100, raw(OPENING)))
+
+        self.assertEqual([Opened, Ready], [type(event) for event in before])
+        self.assertEqual([Called], [type(event) for event in client.crossed()])
 
     def test_no_name(self) -> None:
         """A client that does not say who it is gets no name from us."""
@@ -481,7 +492,7 @@ class EndTests(SynchronousTestCase):
         ended, failed = client.said()
         self.assertEqual((2, "complete"), (ended["id"], ended["result"]["resultType"]))
         self.assertEqual((1, "moved"), (failed["id"], failed["error"]["message"]))
-        self.assertEqual([Opened, Ready, Called], [type(event) for event in client.crossed()])
+        self.assertEqual([Opened, Ready], [type(event) for event in client.crossed()])
 
     def test_nothing_to_remember(self) -> None:
         """There is no handshake that could be restored."""

@@ -1,0 +1,174 @@
+"""
+What a server asks its clients, and the way back of their answers.
+
+A question keeps the key that the server's era gave it, within the number of its conversation. It ends when it is
+answered, withdrawn, or refused; when its client is gone it is refused, and when its conversation is over it is
+withdrawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import attrs
+from msgspec import Raw
+
+from mcpbridge.core.conversations import Conversations, Phase
+from mcpbridge.core.effects import ConversationId, SessionId
+from mcpbridge.core.errors import ErrorObject, Reason, bridge_error
+from mcpbridge.core.events import (
+    Event,
+    ExchangeId,
+    InputProgressed,
+    InputRequired,
+    InputSupplied,
+    InputWithdrawn,
+    RootsChanged,
+)
+from mcpbridge.core.exchanges import Exchanges
+from mcpbridge.core.policy import Policy
+
+#: Those that wait for one client to be ready.
+_MAX_HELD: Final = 64
+
+
+@attrs.frozen
+class _Question:
+    conversation: ConversationId
+    key: str
+    session: SessionId
+
+
+@attrs.define(eq=False)
+class Questions:
+    """
+    See the top of this module.
+
+    @ivar _name: the server's, for texts.
+    @ivar _sessions: the clients, and whether each has said that it is ready.
+    @ivar _rooted: the conversations in which the server has asked for the roots of a client.
+    """
+
+    _name: str
+    _policy: Policy
+    _sessions: Mapping[SessionId, bool]
+    _exchanges: Exchanges
+    _conversations: Conversations
+    _tell: Callable[[SessionId, Event], None]
+    #: The client whose task asks, if the question says so.
+    _owner_of: Callable[[InputRequired], SessionId | None]
+    _by_key: dict[str, _Question] = attrs.Factory(dict)
+    _held: dict[SessionId, list[InputRequired]] = attrs.Factory(dict)
+    _rooted: set[ConversationId] = attrs.Factory(set)
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    # The server asks.
+
+    def ask(self, conversation: ConversationId, event: InputRequired) -> None:
+        """
+        Ask whoever causes it, or the only client there is: now, or when it is ready.
+
+        @param event: in the words of the server's era.
+        """
+        if any(request.method == "roots/list" for request in event.requests.values()):
+            self._rooted.add(conversation)
+        exchange = self._exchanges.get(event.xid)
+        session = exchange.session if exchange is not None else self._owner_of(event)
+        if session is None and self._policy.exclusive:
+            session = next(iter(self._sessions), None)
+        if session is None:
+            why = (
+                "No client is connected" if self._policy.exclusive else "This server is shared: no client can be asked"
+            )
+            self._answer(conversation, event.xid, dict.fromkeys(event.requests, self._unavailable(why)))
+            return
+        self._exchanges.postpone_for(session)
+        asked = self._register(conversation, event, session)
+        held = self._held.get(session, [])
+        if self._sessions[session]:
+            self._tell(session, asked)
+        elif len(held) < _MAX_HELD:
+            self._held[session] = [*held, asked]
+        else:
+            self._refuse(asked, f"{_MAX_HELD} questions wait for the client already")
+
+    def _register(self, conversation: ConversationId, event: InputRequired, session: SessionId) -> InputRequired:
+        keys = {f"{conversation}.{key}": key for key in event.requests}
+        for outer, inner in keys.items():
+            self._by_key[outer] = _Question(conversation, inner, session)
+        return attrs.evolve(event, requests={outer: event.requests[inner] for outer, inner in keys.items()})
+
+    def withdrawn(self, conversation: ConversationId, event: InputWithdrawn) -> None:
+        """The server does not want to know any more."""
+        key = f"{conversation}.{event.key}"
+        found = self._by_key.pop(key, None)
+        if found is None:
+            return
+        held = self._held.pop(found.session, [])
+        still = [asked for asked in held if key not in asked.requests]
+        if still:
+            self._held[found.session] = still
+        self._tell(found.session, InputWithdrawn(key, event.reason))
+
+    # A client answers.
+
+    def supplied(self, event: InputSupplied) -> None:
+        """What was asked together is answered together."""
+        responses: dict[ConversationId, dict[str, Raw | ErrorObject]] = {}
+        for key, response in event.responses.items():
+            found = self._by_key.pop(key, None)
+            if found is not None:
+                responses.setdefault(found.conversation, {})[found.key] = response
+        for conversation, answers in responses.items():
+            self._conversations.say(conversation, InputSupplied(event.xid, answers, event.state))
+
+    def progressed(self, event: InputProgressed) -> None:
+        """It works on one."""
+        found = self._by_key.get(event.key)
+        if found is not None:
+            self._conversations.say(found.conversation, InputProgressed(found.key, event.params))
+
+    # Either is ready, or gone.
+
+    def ready(self, session: SessionId) -> None:
+        """The client may be asked from now on."""
+        held = self._held.pop(session, [])
+        for asked in held:
+            self._tell(session, asked)
+        if not held and self._conversations.phase is Phase.READY and self._conversations.current in self._rooted:
+            # The server knows the roots of the client before.
+            self._conversations.say(self._conversations.current, RootsChanged())
+
+    def detach(self, session: SessionId) -> None:
+        """The client is gone."""
+        for asked in self._held.pop(session, []):
+            self._refuse(asked, "The client is gone")
+        for key, question in list(self._by_key.items()):
+            if question.session == session:
+                del self._by_key[key]
+                self._answer(question.conversation, None, {question.key: self._unavailable("The client is gone")})
+
+    def over(self, conversation: ConversationId) -> None:
+        """The conversation is over."""
+        self._rooted.discard(conversation)
+        for key, question in list(self._by_key.items()):
+            if question.conversation == conversation:
+                del self._by_key[key]
+                self._tell(question.session, InputWithdrawn(key, "the connection to the server was lost"))
+
+    def _refuse(self, asked: InputRequired, why: str) -> None:
+        for key in asked.requests:
+            found = self._by_key.pop(key, None)
+            if found is not None:
+                self._answer(found.conversation, asked.xid, {found.key: self._unavailable(why)})
+
+    def _unavailable(self, why: str) -> ErrorObject:
+        return bridge_error(Reason.INPUT_UNAVAILABLE, self._name, why)
+
+    def _answer(
+        self, conversation: ConversationId, xid: ExchangeId | None, responses: Mapping[str, Raw | ErrorObject]
+    ) -> None:
+        self._conversations.say(conversation, InputSupplied(xid, responses))

@@ -1,0 +1,425 @@
+"""
+The tasks of one client, at one server.
+
+Where both ends speak of tasks in the same dialect, all of it passes as it is. Where they do not, this stands between:
+the client's calls become tasks or are kept from becoming some, and requests about tasks are answered in its dialect.
+
+  - A client that knows no tasks, or asks for none, gets what comes of a tool that runs as nothing else
+    (L{mcpbridge.core.tasks.pursuit}).
+  - A client of the session dialect at a server of the extension: L{mcpbridge.core.tasks.asked_for}.
+  - A client of the extension at a server of the session dialect: L{mcpbridge.core.tasks.decided}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Final
+
+import attrs
+from msgspec import Raw
+
+from mcpbridge.core import jsonrpc
+from mcpbridge.core.conversion.shapes import listed, mapped, opened, replaced
+from mcpbridge.core.effects import StartTimer, StopTimer
+from mcpbridge.core.eras.modern.envelope import TASK
+from mcpbridge.core.errors import ErrorObject
+from mcpbridge.core.events import (
+    Called,
+    Cancelled,
+    Changed,
+    Completed,
+    Event,
+    ExchangeId,
+    Failed,
+    InputRequired,
+    InputSupplied,
+    InputWithdrawn,
+    Introduced,
+    Opened,
+    Progressed,
+)
+from mcpbridge.core.revisions import STATELESS
+from mcpbridge.core.tasks import shapes
+from mcpbridge.core.tasks.asked_for import AskedFor
+from mcpbridge.core.tasks.decided import Decided
+from mcpbridge.core.tasks.offer import Offer
+from mcpbridge.core.tasks.pursuit import Pursuit
+from mcpbridge.core.tasks.requests import Answer, Requests
+from mcpbridge.core.tasks.shapes import Dialect
+from mcpbridge.core.tasks.steps import Down, Post, Step, Up
+
+#: Calls that wait to know which tools must become tasks. The others go on without knowing.
+_MAX_WAITING: Final = 64
+
+#: Tasks of one client that are known to be its own; the oldest goes first.
+_MAX_OWN: Final = 1024
+
+#: Pages of a list of tools.
+_MAX_PAGES: Final = 64
+
+_EMPTY = Raw(b"{}")
+_OPTIONAL: Final = Raw(b'{"taskSupport":"optional"}')
+
+
+@attrs.define(eq=False, repr=False)
+class Desk:
+    """
+    See the top of this module.
+
+    @ivar offer: the server's.
+    @ivar is_alone: no other client uses the server's conversation: all of its tasks are this client's.
+    @ivar _handles: gives texts that cannot be guessed.
+    @ivar _timestamp: the time, as ISO 8601 writes it.
+    @ivar _patience: seconds that a client's call may wait for what comes of a task, and for each of its answers.
+    """
+
+    offer: Offer
+    is_alone: bool
+    _exchanges: Iterator[ExchangeId]
+    _handles: Callable[[], str]
+    _timestamp: Callable[[], str]
+    _patience: float
+    _version: str = ""
+    _dialect: Dialect = Dialect.NONE
+    _opening: ExchangeId | None = None
+    _own: dict[str, None] = attrs.Factory(dict)
+    _waiting: dict[ExchangeId, Called] = attrs.Factory(dict)
+    _lists: set[ExchangeId] = attrs.Factory(set)
+    _augmented: dict[ExchangeId, Called | None] = attrs.Factory(dict)
+    _pursuits: dict[ExchangeId, Pursuit] = attrs.Factory(dict)
+    _requests: Requests = attrs.field(init=False)
+    _asked_for: AskedFor = attrs.field(init=False)
+    _decided: Decided = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._requests = Requests(self._exchanges)
+        self._asked_for = AskedFor(self._requests, self._handles, self._timestamp)
+        self._decided = Decided(self._requests)
+
+    def __len__(self) -> int:
+        """How much of it is under way."""
+        return len(self._requests) + len(self._augmented) + len(self._pursuits) + len(self._waiting)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the client and the server understand each other, and what either says passes as it is."""
+        match self.offer.dialect:
+            case Dialect.NONE:
+                return True
+            case Dialect.EXTENSION:
+                return self._version >= STATELESS
+        return False
+
+    # The client speaks.
+
+    def up(self, event: Event) -> Sequence[Step]:
+        """The client says something."""
+        match event:
+            case Opened():
+                return (Up(self._introduced(event)),)
+            case Called(method="tools/call") if not self.is_idle:
+                return self._called(event)
+            case Called(method="tools/list") if self._is_told_of_options:
+                self._lists.add(event.xid)
+            case Called() if event.method.startswith("tasks/") and not self.is_idle:
+                return self._asked(event)
+            case Cancelled():
+                return self._cancelled(event)
+            case InputSupplied() if self._pursuits:
+                return self._supplied(event)
+        return (Up(event),)
+
+    def _introduced(self, event: Opened) -> Opened:
+        self._version = event.version
+        self._dialect = shapes.dialect_of_client(event.version, event.params)
+        self._decided.capabilities = event.params.get("capabilities", _EMPTY)
+        self._opening = event.xid
+        if event.version >= STATELESS:
+            return event
+        # What becomes a task at a server of the extension is followed to its end for a client that knows none.
+        return attrs.evolve(event, params=shapes.with_extension_too(event.params))
+
+    @property
+    def _is_told_of_options(self) -> bool:
+        return self._dialect is Dialect.SESSION and self.offer.dialect is Dialect.EXTENSION
+
+    def _called(self, event: Called) -> Sequence[Step]:
+        wants_task = self._dialect is Dialect.SESSION and "task" in opened(event.params)
+        if self.offer.dialect is Dialect.EXTENSION:
+            self._augmented[event.xid] = event
+            return (Up(attrs.evolve(event, params=shapes.without_task(event.params))),)
+        if wants_task:
+            self._augmented[event.xid] = event
+            return (Up(event),)
+        if self.offer.tools is not None:
+            return (self._call_session_server(event, self.offer.tools),)
+        if len(self._waiting) >= _MAX_WAITING:
+            return (Up(event),)
+        self._waiting[event.xid] = event
+        return self._learn({}, 0, None) if len(self._waiting) == 1 else ()
+
+    def _call_session_server(self, event: Called, tools: Mapping[str, str]) -> Up:
+        params = shapes.without_task(event.params)
+        name = jsonrpc.decode_string(opened(params).get("name")) or ""
+        if tools.get(name) != "required":
+            return Up(attrs.evolve(event, params=params))
+        self._augmented[event.xid] = event
+        return Up(attrs.evolve(event, params=shapes.with_task(params)))
+
+    def _learn(self, known: Mapping[str, str], pages: int, cursor: Raw | None) -> Sequence[Step]:
+        def answered(event: Answer) -> Sequence[Step]:
+            if isinstance(event, Failed):
+                # A tool that must become a task says so itself; nothing else has to wait.
+                return self._go_on(known)
+            found = self.offer.learn(known, event.result)
+            following = opened(event.result).get("nextCursor")
+            if following is not None and following != Raw(b"null") and pages < _MAX_PAGES:
+                return self._learn(found, pages + 1, following)
+            self.offer.tools = found
+            return self._go_on(found)
+
+        params = {} if cursor is None else {"cursor": cursor}
+        return (self._requests.ask("tools/list", params, answered)[1],)
+
+    def _go_on(self, tools: Mapping[str, str]) -> Sequence[Step]:
+        waiting, self._waiting = self._waiting, {}
+        return [self._call_session_server(event, tools) for event in waiting.values()]
+
+    def owns(self, task_id: str) -> bool:
+        """Whether this task is the client's."""
+        return self.is_alone or task_id in self._own
+
+    def _asked(self, event: Called) -> Sequence[Step]:
+        task_id = shapes.id_of(opened(event.params))
+        if task_id is not None and self.offer.dialect is Dialect.SESSION and not self.owns(task_id):
+            return (Down(Failed(event.xid, shapes.unknown_task())),)
+        match self._dialect, self.offer.dialect:
+            case Dialect.SESSION, Dialect.EXTENSION if event.method == "tasks/result":
+                return self._result(event)
+            case Dialect.SESSION, Dialect.EXTENSION:
+                return self._asked_for.asked(event)
+            case Dialect.EXTENSION, Dialect.SESSION:
+                return self._decided.asked(event)
+        if event.method == "tasks/list" and not self.is_alone:
+            self._lists.add(event.xid)
+        return (Up(event),)
+
+    def _result(self, event: Called) -> Sequence[Step]:
+        known = self._asked_for.result(event)
+        if known is not None:
+            return known
+        task_id = shapes.id_of(opened(event.params))
+        if task_id is None:
+            return (Down(Failed(event.xid, shapes.unknown_task())),)
+        pursuit = self._pursue(event, task_id, relates=True)
+        return [StartTimer(pursuit.deadline, self._patience), *pursuit.look()]
+
+    def _pursue(self, event: Called, task_id: str, relates: bool) -> Pursuit:
+        pursuit = Pursuit(
+            event.xid, self.offer.dialect, task_id, event.wants_progress, relates, requests=self._requests
+        )
+        self._pursuits[event.xid] = pursuit
+        return pursuit
+
+    def _cancelled(self, event: Cancelled) -> Sequence[Step]:
+        xid = event.xid
+        if self._waiting.pop(xid, None) is not None:
+            return ()
+        pursuit = self._pursuits.pop(xid, None)
+        if pursuit is not None:
+            # Who waits for the result of a task that it knows does not mean the task.
+            return [*(() if pursuit.relates else pursuit.cancel()), *_silent(pursuit.abandon())]
+        if xid in self._augmented and self.offer.dialect is Dialect.SESSION:
+            # Cancellation (2025-11-25): what is to become a task is cancelled as one, once it has a name.
+            self._augmented[xid] = None
+            return ()
+        self._augmented.pop(xid, None)
+        self._lists.discard(xid)
+        dropped = self._decided.cancelled(xid) or self._asked_for.cancelled(xid)
+        return dropped if dropped is not None else (Up(event),)
+
+    def _supplied(self, event: InputSupplied) -> Sequence[Step]:
+        steps: list[Step] = []
+        rest = dict(event.responses)
+        for pursuit in list(self._pursuits.values()):
+            ours = {key: rest.pop(key) for key in event.responses if pursuit.asks(key)}
+            if ours:
+                steps += self._tidied(pursuit, pursuit.supply(ours))
+        if rest or not steps:
+            steps.append(Up(attrs.evolve(event, responses=rest)))
+        return steps
+
+    # The server speaks.
+
+    def down(self, event: Event) -> Sequence[Step]:
+        """The bridge has something for the client."""
+        match event:
+            case Completed() if event.xid == self._opening:
+                self._opening = None
+                return (Down(attrs.evolve(event, result=self._for_client(event.result))),)
+            case Introduced():
+                return (Down(Introduced(self._for_client(event.opening))),)
+            case Completed() | Failed() if event.xid in self._requests:
+                return self._answered(event)
+            case Completed() | Failed() if event.xid in self._augmented:
+                return self._became(event)
+            case Completed() if event.xid in self._lists:
+                self._lists.discard(event.xid)
+                return (Down(attrs.evolve(event, result=self._listed(event.result))),)
+            case Failed() if event.xid in self._lists:
+                self._lists.discard(event.xid)
+            case Changed(what="tools"):
+                self.offer.changed()
+            case InputRequired():
+                return self._questioned(event)
+            case InputWithdrawn() if self._decided.withdrawn(event.key):
+                return ()
+            case Progressed() if event.xid in self._pursuits:
+                self._pursuits[event.xid].hears_progress = True
+        return (Down(event),)
+
+    def _for_client(self, opening: Raw) -> Raw:
+        found = jsonrpc.members(opening)
+        offered = shapes.dialect_of_server(found)
+        if self._version >= STATELESS:
+            return jsonrpc.assemble(shapes.with_extension(found)) if offered is Dialect.SESSION else opening
+        if offered is not Dialect.EXTENSION:
+            return opening
+        is_told = self._dialect is Dialect.SESSION
+        return jsonrpc.assemble((shapes.with_session_tasks if is_told else shapes.without_extension)(found))
+
+    def _listed(self, result: Raw) -> Raw:
+        """The tools of a server that decides by itself, or the client's of the tasks of a server that others use."""
+        if self.offer.dialect is Dialect.EXTENSION:
+            return _with_options(result)
+
+        def own(tasks: Raw) -> Raw:
+            return jsonrpc.array([task for task in listed(tasks) if shapes.id_of(opened(task)) in self._own])
+
+        return replaced(result, "tasks", own)
+
+    def _answered(self, event: Answer) -> Sequence[Step]:
+        steps = self._requests.answered(event)
+        for pursuit in [pursuit for pursuit in self._pursuits.values() if pursuit.is_over]:
+            del self._pursuits[pursuit.xid]
+        return steps
+
+    def _tidied(self, pursuit: Pursuit, steps: Sequence[Step]) -> Sequence[Step]:
+        if pursuit.is_over:
+            self._pursuits.pop(pursuit.xid, None)
+        return steps
+
+    def _became(self, event: Answer) -> Sequence[Step]:
+        """A call that may have become a task is answered."""
+        call = self._augmented.pop(event.xid)
+        task = self._task_of(event)
+        task_id = shapes.id_of(task)
+        if task_id is None:
+            decides = self.offer.dialect is Dialect.EXTENSION
+            if call is not None and decides and isinstance(event, Completed) and self._wanted_task(call):
+                return self._asked_for.fabricated(call, event)
+            return () if call is None else (Down(event),)
+        if call is None:
+            return (self._requests.post("tasks/cancel", shapes.naming(task_id)),)
+        assert isinstance(event, Completed)
+        self._own[task_id] = None
+        while len(self._own) > _MAX_OWN:
+            del self._own[next(iter(self._own))]
+        if self._wanted_task(call) and self.offer.dialect is Dialect.SESSION:
+            return (Down(event),)
+        if self._wanted_task(call):
+            return self._asked_for.created(event, task)
+        if self._dialect is Dialect.EXTENSION:
+            return self._decided.created(event, task)
+        pursuit = self._pursue(call, task_id, relates=False)
+        return [StartTimer(pursuit.deadline, self._patience), *self._tidied(pursuit, pursuit.begin(task))]
+
+    def _task_of(self, event: Answer) -> Mapping[str, Raw]:
+        """The task, in the words of the extension; empty if it is none."""
+        if isinstance(event, Failed):
+            return {}
+        if self.offer.dialect is Dialect.EXTENSION:
+            is_task = event.envelope is not None and event.envelope.kind == TASK
+            return opened(event.result) if is_task else {}
+        return shapes.flat(shapes.created(event.result))
+
+    def _wanted_task(self, call: Called) -> bool:
+        """Whether the client asked for one."""
+        return self._dialect is Dialect.SESSION and "task" in opened(call.params)
+
+    def _questioned(self, event: InputRequired) -> Sequence[Step]:
+        """What a task of the session dialect asks, the client is asked where it can be."""
+        if self.offer.dialect is not Dialect.SESSION or (self._dialect is Dialect.SESSION and not self._pursuits):
+            return (Down(event),)
+        steps: list[Step] = []
+        for key, request in event.requests.items():
+            one = attrs.evolve(event, requests={key: request})
+            task_id = shapes.relation_of(request.params)
+            put = self._decided.put(event.xid, task_id, key, request)
+            if put is not None:
+                steps += put
+                continue
+            bearer = next((each for each in self._pursuits.values() if each.bears(event.xid, task_id)), None)
+            if bearer is not None:
+                # People are asked: that may take as long as if the call had just been made.
+                steps.append(StartTimer(bearer.deadline, self._patience))
+                one = attrs.evolve(one, xid=bearer.xid)
+            steps.append(Down(one))
+        return steps
+
+    # Time, and the end.
+
+    def fired(self, key: Hashable, overdue: ErrorObject) -> Sequence[Step]:
+        """
+        A timer has run out.
+
+        @param overdue: what a client is told that has waited too long.
+        """
+        match key:
+            case ("look", int(xid)) if xid in self._pursuits:
+                return self._pursuits[xid].look()
+            case ("deadline", int(xid)) if xid in self._pursuits:
+                pursuit = self._pursuits.pop(xid)
+                return [*(() if pursuit.relates else pursuit.cancel()), *pursuit.end(overdue)]
+            case ("wait", int(xid)):
+                return self._decided.fired(xid)
+        return ()
+
+    def end(self, error: ErrorObject) -> Sequence[Step]:
+        """The server is nobody's from now on: whoever waits for something is told so."""
+        steps: list[Step] = []
+        for pursuit in list(self._pursuits.values()):
+            steps += pursuit.end(error)
+        self._pursuits.clear()
+        steps += (Down(Failed(xid, error)) for xid in self._waiting)
+        self._waiting.clear()
+        return [*steps, *self._decided.end(error)]
+
+    def close(self) -> Sequence[Step]:
+        """The client is gone."""
+        steps: list[Step] = []
+        for pursuit in self._pursuits.values():
+            steps += (StopTimer(pursuit.timer), StopTimer(pursuit.deadline))
+            if not pursuit.relates:
+                steps += pursuit.cancel()
+        steps += self._decided.close()
+        self._pursuits.clear()
+        self._augmented.clear()
+        self._waiting.clear()
+        self._lists.clear()
+        self._requests.clear()
+        return [step for step in steps if isinstance(step, Post | StopTimer)]
+
+
+def _silent(steps: Sequence[Step]) -> Sequence[Step]:
+    """Without what the client need not know, since it does not wait any more."""
+    return [step for step in steps if not (isinstance(step, Down) and isinstance(step.event, Completed | Failed))]
+
+
+def _with_options(result: Raw) -> Raw:
+    """Tools of a server that decides by itself what becomes a task, for a client that may ask for it."""
+
+    def convert(tool: Raw) -> Raw:
+        return jsonrpc.assemble({**opened(tool), "execution": _OPTIONAL})
+
+    return replaced(result, "tools", lambda tools: mapped(tools, convert))
