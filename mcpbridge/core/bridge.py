@@ -58,6 +58,7 @@ from mcpbridge.core.events import (
     Ready,
     RootsChanged,
     Subscribed,
+    TasksWatched,
     Unsubscribed,
 )
 from mcpbridge.core.exchanges import Asking, Exchange, Exchanges
@@ -250,6 +251,8 @@ class Bridge:
                     self._client_ready(session)
             case LevelSet() | Subscribed() | Unsubscribed():
                 self._wishes.ask(session, event)
+            case TasksWatched():
+                self._wishes.watch(session, event)
             case Cancelled():
                 self._exchanges.cancel(event)
             case InputSupplied():

@@ -151,6 +151,17 @@ class Unsubscribed:
 
 
 @attrs.frozen
+class TasksWatched:
+    """
+    Up. The tasks that the client wants to hear of from now on; changes of others are not wanted (any more).
+
+    @ivar task_ids: all of them.
+    """
+
+    task_ids: frozenset[str]
+
+
+@attrs.frozen
 class InputSupplied:
     """
     Up. The client's answers to what it was asked.
@@ -283,6 +294,7 @@ Event: TypeAlias = (
     | LevelSet
     | Subscribed
     | Unsubscribed
+    | TasksWatched
     | InputSupplied
     | InputProgressed
     | RootsChanged

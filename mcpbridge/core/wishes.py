@@ -1,5 +1,5 @@
 """
-What clients have asked of a server for good: a level of log messages, and updates of resources.
+What clients have asked of a server for good: a level of log messages, updates of resources, and of tasks.
 
 A server hears of such a wish from whoever has it first, once more in each new conversation, and that it is over when
 the last one that had it is gone. To the server all its clients are one.
@@ -15,7 +15,16 @@ from msgspec import Raw
 
 from mcpbridge.core.conversations import Conversations, Phase
 from mcpbridge.core.effects import SessionId
-from mcpbridge.core.events import Changed, Completed, Event, ExchangeId, LevelSet, Subscribed, Unsubscribed
+from mcpbridge.core.events import (
+    Changed,
+    Completed,
+    Event,
+    ExchangeId,
+    LevelSet,
+    Subscribed,
+    TasksWatched,
+    Unsubscribed,
+)
 from mcpbridge.core.exchanges import Exchange, Exchanges
 from mcpbridge.core.levels import LEVELS, least
 
@@ -30,9 +39,11 @@ class ClientWishes:
     Those of one client.
 
     @ivar uris: the resources that it has subscribed to, each with the params that it did it with.
+    @ivar tasks: the tasks that it wants to hear of.
     """
 
     level: str | None = None
+    tasks: frozenset[str] = frozenset()
     uris: dict[str, Raw | None] = attrs.Factory(dict)
 
     def granted(self, wish: object) -> None:
@@ -143,6 +154,18 @@ class Wishes:
         uris = self._by_session[session].uris
         return any(updated == uri or updated.startswith(uri.rstrip("/") + "/") for uri in uris)
 
+    # Tasks.
+
+    def watch(self, session: SessionId, event: TasksWatched) -> None:
+        """A client wants to hear of these tasks."""
+        self._by_session[session].tasks = event.task_ids
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._conversations.phase is Phase.READY:
+            every = frozenset(task_id for of in self._by_session.values() for task_id in of.tasks)
+            self._conversations.say(self._conversations.current, TasksWatched(every))
+
     # A new conversation, and a client less.
 
     def restore(self) -> None:
@@ -155,6 +178,8 @@ class Wishes:
             for uri in of.uris:
                 # It may have been updated while nobody listened.
                 self._tell(session, Changed("resources", uri))
+        if any(of.tasks for of in self._by_session.values()):
+            self._watch()
 
     def undo(self, gone: ClientWishes) -> None:
         """The server is told what only a client that is gone wanted."""
@@ -166,3 +191,5 @@ class Wishes:
         if gone.level is not None:
             level = self._least() or "info"
             self._exchanges.submit(None, LevelSet(next(self._exchange_ids), level), "logging/setLevel")
+        if gone.tasks:
+            self._watch()

@@ -163,6 +163,16 @@ class AskedFor:
         self._keep(task_id, known)
         return known
 
+    def noticed(self, task: Mapping[str, Raw]) -> None:
+        """
+        A task was looked at for another reason.
+
+        @param task: in the words of the extension.
+        """
+        known = self._known.get(shapes.id_of(task) or "")
+        if known is not None:
+            known.task = shapes.nested(task)
+
     def _cancel(self, event: Called, task_id: str, known: _Known | None) -> Sequence[Step]:
         status = shapes.status_of(known.task) if known is not None else None
         if known is not None and (known.is_cancelled or status in shapes.TERMINAL):

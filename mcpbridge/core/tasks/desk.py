@@ -35,8 +35,10 @@ from mcpbridge.core.events import (
     InputSupplied,
     InputWithdrawn,
     Introduced,
+    Notified,
     Opened,
     Progressed,
+    TasksWatched,
 )
 from mcpbridge.core.revisions import STATELESS
 from mcpbridge.core.tasks import shapes
@@ -46,6 +48,7 @@ from mcpbridge.core.tasks.offer import Offer
 from mcpbridge.core.tasks.pursuit import Pursuit
 from mcpbridge.core.tasks.requests import Answer, Requests
 from mcpbridge.core.tasks.shapes import Dialect
+from mcpbridge.core.tasks.sights import Sights
 from mcpbridge.core.tasks.steps import Down, Post, Step, Up
 
 #: Calls that wait to know which tools must become tasks. The others go on without knowing.
@@ -89,12 +92,14 @@ class Desk:
     _pursuits: dict[ExchangeId, Pursuit] = attrs.Factory(dict)
     _requests: Requests = attrs.field(init=False)
     _asked_for: AskedFor = attrs.field(init=False)
+    _sights: Sights = attrs.field(init=False)
     _decided: Decided = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._requests = Requests(self._exchanges)
         self._asked_for = AskedFor(self._requests, self._handles, self._timestamp)
-        self._decided = Decided(self._requests)
+        self._sights = Sights(self._requests)
+        self._decided = Decided(self._requests, self._sights)
 
     def __len__(self) -> int:
         """How much of it is under way."""
@@ -125,6 +130,8 @@ class Desk:
                 return self._asked(event)
             case Cancelled():
                 return self._cancelled(event)
+            case TasksWatched() if self._decides:
+                return self._decided.watch(event.task_ids)
             case InputSupplied() if self._pursuits:
                 return self._supplied(event)
         return (Up(event),)
@@ -132,12 +139,17 @@ class Desk:
     def _introduced(self, event: Opened) -> Opened:
         self._version = event.version
         self._dialect = shapes.dialect_of_client(event.version, event.params)
-        self._decided.capabilities = event.params.get("capabilities", _EMPTY)
+        self._sights.capabilities = event.params.get("capabilities", _EMPTY)
         self._opening = event.xid
         if event.version >= STATELESS:
             return event
         # What becomes a task at a server of the extension is followed to its end for a client that knows none.
         return attrs.evolve(event, params=shapes.with_extension_too(event.params))
+
+    @property
+    def _decides(self) -> bool:
+        """Whether what becomes a task is for us to say."""
+        return self._dialect is Dialect.EXTENSION and self.offer.dialect is Dialect.SESSION
 
     @property
     def _is_told_of_options(self) -> bool:
@@ -216,7 +228,13 @@ class Desk:
 
     def _pursue(self, event: Called, task_id: str, relates: bool) -> Pursuit:
         pursuit = Pursuit(
-            event.xid, self.offer.dialect, task_id, event.wants_progress, relates, requests=self._requests
+            event.xid,
+            self.offer.dialect,
+            task_id,
+            event.wants_progress,
+            relates,
+            requests=self._requests,
+            notice=self._asked_for.noticed,
         )
         self._pursuits[event.xid] = pursuit
         return pursuit
@@ -272,8 +290,10 @@ class Desk:
                 self.offer.changed()
             case InputRequired():
                 return self._questioned(event)
-            case InputWithdrawn() if self._decided.withdrawn(event.key):
+            case InputWithdrawn() if self._sights.withdrawn(event.key):
                 return ()
+            case Notified(method="notifications/tasks/status") if self._decides:
+                return self._decided.changed(event.params)
             case Progressed() if event.xid in self._pursuits:
                 self._pursuits[event.xid].hears_progress = True
         return (Down(event),)
@@ -329,7 +349,7 @@ class Desk:
             return (Down(event),)
         if self._wanted_task(call):
             return self._asked_for.created(event, task)
-        if self._dialect is Dialect.EXTENSION:
+        if self._decides:
             return self._decided.created(event, task)
         pursuit = self._pursue(call, task_id, relates=False)
         return [StartTimer(pursuit.deadline, self._patience), *self._tidied(pursuit, pursuit.begin(task))]
@@ -355,7 +375,7 @@ class Desk:
         for key, request in event.requests.items():
             one = attrs.evolve(event, requests={key: request})
             task_id = shapes.relation_of(request.params)
-            put = self._decided.put(event.xid, task_id, key, request)
+            put = self._sights.asked(event.xid, task_id, key, request)
             if put is not None:
                 steps += put
                 continue
@@ -381,8 +401,10 @@ class Desk:
             case ("deadline", int(xid)) if xid in self._pursuits:
                 pursuit = self._pursuits.pop(xid)
                 return [*(() if pursuit.relates else pursuit.cancel()), *pursuit.end(overdue)]
-            case ("wait", int(xid)):
-                return self._decided.fired(xid)
+            case ("wait", who):
+                return self._sights.fired(who)
+            case ("watch", str(task_id)):
+                return self._decided.fired(task_id)
         return ()
 
     def end(self, error: ErrorObject) -> Sequence[Step]:

@@ -8,7 +8,7 @@ the client is asked within the request that it waits for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -36,11 +36,6 @@ from mcpbridge.core.tasks.requests import Answer, Requests, Then
 from mcpbridge.core.tasks.shapes import Dialect
 from mcpbridge.core.tasks.steps import Down, Step
 
-#: Seconds between two looks at a task: where its server does not say, at least, and at the most.
-USUAL_PAUSE: Final = 1.0
-SHORTEST_PAUSE: Final = 0.05
-LONGEST_PAUSE: Final = 30.0
-
 #: Looks in a row that may fail in a way that asking again may help against.
 MAX_FAILURES: Final = 5
 
@@ -58,6 +53,7 @@ class Pursuit:
     @ivar relates: the client speaks the session dialect and knows the task: it is told which one asks and ends.
     @ivar is_over: the client has been answered, or wants no answer.
     @ivar hears_progress: the server tells of its progress by itself.
+    @ivar _notice: is shown the task whenever it is looked at, in the words of the extension.
     """
 
     xid: ExchangeId
@@ -66,10 +62,11 @@ class Pursuit:
     wants_progress: bool
     relates: bool
     _requests: Requests
+    _notice: Callable[[Mapping[str, Raw]], None]
     is_over: bool = False
     hears_progress: bool = False
     _under_way: ExchangeId | None = None
-    _pause: float = USUAL_PAUSE
+    _pause: float = shapes.USUAL_PAUSE
     _failures: int = 0
     _message: str | None = None
     _steps: int = 0
@@ -111,7 +108,10 @@ class Pursuit:
             return self._not_seen(event.error)
         self._failures = 0
         task = opened(event.result)
-        return self._consider(task if self.dialect is Dialect.EXTENSION else shapes.flat(task))
+        if self.dialect is Dialect.SESSION:
+            task = shapes.flat(task)
+        self._notice(task)
+        return self._consider(task)
 
     def _not_seen(self, error: ErrorObject) -> Sequence[Step]:
         self._failures += 1
@@ -122,7 +122,7 @@ class Pursuit:
 
     def _consider(self, task: Mapping[str, Raw]) -> Sequence[Step]:
         status = shapes.status_of(task)
-        self._pause = _pause(task.get("pollIntervalMs"))
+        self._pause = shapes.pause(task.get("pollIntervalMs"))
         if self.dialect is Dialect.SESSION:
             if status in shapes.TERMINAL or status == "input_required":
                 # There it waits, and there it is asked.
@@ -233,14 +233,3 @@ class Pursuit:
         if self._under_way is not None:
             steps += self._requests.drop(self._under_way)
         return steps
-
-
-def _pause(interval: Raw | None) -> float:
-    """Seconds until the next look."""
-    try:
-        found = jsonrpc.read(interval) if interval is not None else None
-    except InvalidMessage:
-        return USUAL_PAUSE
-    if not isinstance(found, int | float):
-        return USUAL_PAUSE
-    return min(LONGEST_PAUSE, max(SHORTEST_PAUSE, found / 1000.0))

@@ -30,6 +30,11 @@ TERMINAL: Final = frozenset(("completed", "failed", "cancelled"))
 #: What a task may ask for that nobody has said how long to keep, in milliseconds: as long as a call may take.
 TTL: Final = 3_600_000
 
+#: Seconds between two looks at a task: where its server does not say, at least, and at the most.
+USUAL_PAUSE: Final = 1.0
+SHORTEST_PAUSE: Final = 0.05
+LONGEST_PAUSE: Final = 30.0
+
 _EMPTY = Raw(b"{}")
 _NULL = Raw(b"null")
 
@@ -151,6 +156,21 @@ def status_of(task: Mapping[str, Raw]) -> str | None:
 def id_of(task: Mapping[str, Raw]) -> str | None:
     """Its id; L{None} if it has none that could be used."""
     return jsonrpc.decode_string(task.get("taskId")) or None
+
+
+def pause(interval: Raw | None) -> float:
+    """
+    Seconds until the next look at a task.
+
+    @param interval: in milliseconds, as its server wishes.
+    """
+    try:
+        found = jsonrpc.read(interval) if interval is not None else None
+    except InvalidMessage:
+        return USUAL_PAUSE
+    if not isinstance(found, int | float):
+        return USUAL_PAUSE
+    return min(LONGEST_PAUSE, max(SHORTEST_PAUSE, found / 1000.0))
 
 
 def naming(task_id: str) -> dict[str, Raw]:

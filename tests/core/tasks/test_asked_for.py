@@ -174,6 +174,16 @@ class ResultTests(SynchronousTestCase):
         self.assertEqual([], working)
         self.assertEqual([("down", "result", 6, {"content": [], "_meta": RELATED}, "complete")], done)
 
+    def test_noticed(self) -> None:
+        """What was seen of the task while its result was waited for, the list of tasks knows."""
+        ends = asking()
+        ends.calls(6, "tasks/result", {"taskId": "t"})
+        ends.answers(1000, {**TASK, "status": "completed", "result": {"content": []}}, "complete")
+
+        seen = ends.calls(7, "tasks/list", {})
+
+        self.assertEqual([("down", "result", 7, {"tasks": [{**SHOWN, "status": "completed"}]}, None)], seen)
+
     def test_asks(self) -> None:
         """What the task asks is asked there, and says whose it is."""
         ends = asking()

@@ -1,7 +1,7 @@
 """
 How a server of the stateless era tells what changes: on the stream of one C{subscriptions/listen} of ours.
 
-It is for the lists that the server says may change, and for the resources that are subscribed to. Where the wishes
+It is for the lists that the server says may change, and for the resources and tasks that are wanted. Where the wishes
 change a new one is opened before the old one is closed, so that nothing is missed. One that ends is opened anew after
 a while; what may have changed meanwhile is looked up again.
 """
@@ -73,6 +73,7 @@ class Changes:
     _meta: Mapping[str, Raw] = attrs.Factory(dict)
     _lists: tuple[str, ...] = ()
     _uris: set[str] = attrs.Factory(set)
+    _tasks: frozenset[str] = frozenset()
     _open: dict[RequestId, _Listening] = attrs.Factory(dict)
     _current: RequestId | None = None
     _silences: int = 0
@@ -121,12 +122,19 @@ class Changes:
             effects += self._listen({})
         return effects
 
+    def watch(self, task_ids: frozenset[str]) -> Sequence[PeerEffect]:
+        """Changes of these tasks are wanted, and of no others (the tasks extension, Task Status Notifications)."""
+        if task_ids == self._tasks:
+            return ()
+        self._tasks = task_ids
+        return self._listen({})
+
     def _listen(self, waiting: Mapping[ExchangeId, str]) -> Sequence[PeerEffect]:
         """Ask to be told of what is wanted now, beside what was wanted before."""
         before = self._open.get(self._current) if self._current is not None else None
         if self._refused is not None:
             return ()
-        if not self._lists and not self._uris:
+        if not self._is_wanted:
             self._current = None
             return self._close_all(but=None)
         listening = _Listening(frozenset(self._uris), dict(waiting))
@@ -138,8 +146,15 @@ class Changes:
         wanted: dict[str, object] = {name: True for name, subject in FILTERS.items() if subject in self._lists}
         if self._uris:
             wanted["resourceSubscriptions"] = sorted(self._uris)
+        if self._tasks:
+            wanted["taskIds"] = sorted(self._tasks)
         params = with_meta(jsonrpc.value({"notifications": wanted}), self._meta)
         return (Emit(Request(request_id, "subscriptions/listen", params)),)
+
+    @property
+    def _is_wanted(self) -> bool:
+        """Whether there is anything to be told of."""
+        return bool(self._lists or self._uris or self._tasks)
 
     def _close_all(self, but: RequestId | None) -> list[PeerEffect]:
         closed = [request_id for request_id in self._open if request_id != but]
@@ -215,7 +230,7 @@ class Changes:
         if isinstance(why, ErrorObject) and why.code == METHOD_NOT_FOUND:
             self._refused = why
             return effects
-        if self._lists or self._uris:
+        if self._is_wanted:
             self._silences += 1
             pause = min(LONGEST_SILENCE, FIRST_SILENCE * 2.0 ** min(self._silences - 1, 16))
             effects.append(StartTimer("listen", pause))

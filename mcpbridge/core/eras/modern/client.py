@@ -62,6 +62,7 @@ from mcpbridge.core.events import (
     Opened,
     Progressed,
     Subscribed,
+    TasksWatched,
     Unsubscribed,
 )
 from mcpbridge.core.interfaces import IClientPeer
@@ -121,6 +122,8 @@ class ClientPeer:
                 return self._changes.subscribe(event.xid, event.uri)
             case Unsubscribed():
                 return self._changes.unsubscribe(event.xid, event.uri)
+            case TasksWatched():
+                return self._changes.watch(event.task_ids)
             case Opened():
                 capabilities = client_capabilities_for(self.version, event.params.get("capabilities", _EMPTY))
                 self._facts = Facts(self.version, capabilities, event.params.get("clientInfo"))

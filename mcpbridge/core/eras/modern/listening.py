@@ -11,12 +11,13 @@ import attrs
 from msgspec import Raw
 
 from mcpbridge.core import jsonrpc
+from mcpbridge.core.capabilities import TASKS_EXTENSION, has_extension
 from mcpbridge.core.conversion.shapes import opened
 from mcpbridge.core.effects import Deliver, Emit, Forget, PeerEffect, StartTimer, StopTimer
 from mcpbridge.core.eras.modern.envelope import tagged
 from mcpbridge.core.eras.modern.wording import Wording
 from mcpbridge.core.errors import INVALID_PARAMS, INVALID_REQUEST
-from mcpbridge.core.events import Changed, ExchangeId, Subscribed, Unsubscribed
+from mcpbridge.core.events import Changed, ExchangeId, Subscribed, TasksWatched, Unsubscribed
 from mcpbridge.core.jsonrpc import InvalidMessage, Notification, Request, RequestId
 
 #: What each list is called in a filter.
@@ -28,6 +29,9 @@ FILTERS: Final[Mapping[str, str]] = {
 
 #: Resources that one client may listen to: as many as a session of the other era.
 MAX_URIS: Final = 1024
+
+#: Tasks that one stream may tell of.
+MAX_TASKS: Final = 1024
 
 #: Streams of one client. Real ones have one, and two while they change their minds.
 MAX_LISTENS: Final = 64
@@ -47,12 +51,14 @@ class Listen:
     @ivar lists: the subjects whose lists it wants to hear of.
     @ivar uris: the resources that it wants to hear of; those that the server refuses are taken out.
     @ivar missing: those of them that the server has not agreed to yet. L{None} once it is acknowledged.
+    @ivar tasks: the tasks that it wants to hear of.
     """
 
     id: RequestId
     lists: frozenset[str]
     uris: list[str]
     missing: set[str] | None
+    tasks: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, request: Request, capabilities: Raw) -> Listen:
@@ -65,24 +71,27 @@ class Listen:
         if found is None:
             raise InvalidMessage(INVALID_PARAMS, "Invalid params: subscriptions/listen needs notifications")
         wanted = jsonrpc.members(found)
-        uris = jsonrpc.read(wanted.get("resourceSubscriptions", _NONE))
-        if not isinstance(uris, list) or not all(isinstance(uri, str) for uri in uris) or len(uris) > MAX_URIS:
-            text = f"Invalid params: resourceSubscriptions is a list of at most {MAX_URIS} uris"
-            raise InvalidMessage(INVALID_PARAMS, text)
+        uris = _strings(wanted, "resourceSubscriptions", MAX_URIS)
+        tasks = _strings(wanted, "taskIds", MAX_TASKS)
         offered = opened(capabilities)
         lists = frozenset(
             subject
             for name, subject in FILTERS.items()
             if wanted.get(name) == Raw(b"true") and _has(offered.get(subject), "listChanged")
         )
-        uris = list(dict.fromkeys(uris)) if _has(offered.get("resources"), "subscribe") else []
-        return cls(request.id, lists, uris, set(uris))
+        if not _has(offered.get("resources"), "subscribe"):
+            uris = []
+        if not has_extension(capabilities, TASKS_EXTENSION):
+            tasks = []
+        return cls(request.id, lists, uris, set(uris), tuple(tasks))
 
     def honoured(self) -> Raw:
         """The filter as it is in force."""
         filter: dict[str, object] = {name: True for name, subject in FILTERS.items() if subject in self.lists}
         if self.uris:
             filter["resourceSubscriptions"] = self.uris
+        if self.tasks:
+            filter["taskIds"] = self.tasks
         return jsonrpc.value(filter)
 
     def hears(self, subject: str, uri: str | None) -> bool:
@@ -143,7 +152,13 @@ class Listens:
             effects.append(StartTimer(("acknowledge", request.id), ACKNOWLEDGE))
         else:
             effects += self._acknowledge(listen)
-        return effects
+        return [*effects, *self._watch(listen)]
+
+    def _watch(self, listen: Listen) -> Sequence[PeerEffect]:
+        """It has come, or has gone."""
+        if not listen.tasks:
+            return ()
+        return (Deliver(TasksWatched(frozenset(task for each in self._open.values() for task in each.tasks))),)
 
     def subscribed(self, xid: ExchangeId, agreed: bool) -> Sequence[PeerEffect]:
         """The server has answered."""
@@ -184,7 +199,17 @@ class Listens:
             effects.append(StopTimer(("acknowledge", request_id)))
         asked = self._subscribing.values()
         unwanted = [uri for uri in listen.uris if not self._is_wanted(uri) and uri not in asked]
-        return effects + [Deliver(Unsubscribed(next(self._exchanges), uri, None)) for uri in unwanted]
+        effects += [Deliver(Unsubscribed(next(self._exchanges), uri, None)) for uri in unwanted]
+        return [*effects, *self._watch(listen)]
+
+    def task(self, params: Raw | None) -> Sequence[PeerEffect]:
+        """A task has changed."""
+        task_id = jsonrpc.decode_string(opened(params).get("taskId"))
+        return [
+            Emit(Notification("notifications/tasks", tagged(params, listen.id)), listen.id)
+            for listen in self._open.values()
+            if task_id in listen.tasks and listen.missing is None
+        ]
 
     def changed(self, event: Changed) -> Sequence[PeerEffect]:
         """Tell those who want to hear of it."""
@@ -214,6 +239,13 @@ class Listens:
         """The server is somebody else's from now on."""
         self._subscribing.clear()
         return self.end()
+
+
+def _strings(wanted: Mapping[str, Raw], name: str, at_most: int) -> list[str]:
+    found = jsonrpc.read(wanted.get(name, _NONE))
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found) or len(found) > at_most:
+        raise InvalidMessage(INVALID_PARAMS, f"Invalid params: {name} is a list of at most {at_most} strings")
+    return list(dict.fromkeys(found))
 
 
 def _has(offered: Raw | None, ability: str) -> bool:

@@ -170,11 +170,16 @@ class ServerPeer:
             known = ", ".join(self.supported)
             text = f"Method not found: {request.method} is not in protocol version {self.version} (supported: {known})"
             return (refuse_for(request, METHOD_NOT_FOUND, text),)
-        if request.method in _OF_TASKS and not has_extension(self.facts.capabilities, TASKS_EXTENSION):
+        if self._is_of_tasks(request) and not has_extension(self.facts.capabilities, TASKS_EXTENSION):
             needed = jsonrpc.value({"requiredCapabilities": {"extensions": {TASKS_EXTENSION: {}}}})
             text = f"{request.method} is for clients that declare the extension {TASKS_EXTENSION}"
             return (refuse(request.id, ErrorObject(MISSING_CLIENT_CAPABILITY, text, needed)),)
         return self._take(request)
+
+    def _is_of_tasks(self, request: Request) -> bool:
+        if request.method == "subscriptions/listen":
+            return "taskIds" in opened(opened(request.params).get("notifications"))
+        return request.method in _OF_TASKS
 
     def _is_open(self, request_id: RequestId) -> bool:
         carried = self._calls.carried(request_id) is not None
@@ -334,6 +339,8 @@ class ServerPeer:
 
         @return: nothing for what belongs to none: there is no stream that it could be told on.
         """
+        if isinstance(event, Notified) and event.method == "notifications/tasks":
+            return self._listens.task(event.params)
         if isinstance(event, Notified) and event.method == _VISITED:
             return self._parking.completed(completed(event.params))
         call = self._wanting(event)

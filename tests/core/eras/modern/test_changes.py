@@ -9,7 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from mcpbridge.core.errors import ErrorObject, Fate, Loss, Reason
-from mcpbridge.core.events import Changed, Completed, Failed, Lost, Subscribed, Unsubscribed
+from mcpbridge.core.events import Changed, Completed, Failed, Lost, Notified, Subscribed, TasksWatched, Unsubscribed
 from mcpbridge.core.jsonrpc import Error, RequestId
 from tests.core.eras.modern.rigs import Server, discover, raw
 
@@ -85,6 +85,34 @@ class ChangesTests(SynchronousTestCase):
         first, second = server.crossed()
         assert isinstance(second, Failed)
         self.assertEqual((Completed(5, DONE), -32602), (first, second.error.code))
+
+    def test_tasks(self) -> None:
+        """Tasks are asked for by their ids on a stream for all that is wanted, and told of as they are."""
+        server = announcing()
+        acknowledge(server, 2)
+        server.said()
+
+        server.sends(TasksWatched(frozenset(("u", "t"))), TasksWatched(frozenset(("t", "u"))))
+        acknowledge(server, 3)
+        server.notes("notifications/tasks", {"taskId": "t", "_meta": {TAG: 3}}, 3)
+        server.sends(TasksWatched(frozenset()))
+
+        self.assertEqual(
+            [(3, {"toolsListChanged": True, "taskIds": ["t", "u"]}), ("cancel", 2), (4, {"toolsListChanged": True})],
+            filters(server),
+        )
+        self.assertEqual([Notified(None, "notifications/tasks", raw({"taskId": "t"}))], server.crossed())
+
+    def test_tasks_only(self) -> None:
+        """Nothing else need be wanted; when that is not wanted any more either, there is no stream."""
+        server = Server()
+        server.said()
+
+        server.sends(TasksWatched(frozenset("t")))
+        acknowledge(server, 2)
+        server.sends(TasksWatched(frozenset()))
+
+        self.assertEqual([(2, {"taskIds": ["t"]}), ("cancel", 2)], filters(server))
 
     def test_both_streams(self) -> None:
         """While both are open nothing is missed; what comes late on the closed one is told on the other as well."""

@@ -8,12 +8,14 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mcpbridge.core.eras.modern.listening import MAX_LISTENS
+from mcpbridge.core.eras.modern.listening import MAX_LISTENS, MAX_TASKS
 from mcpbridge.core.errors import ErrorObject
-from mcpbridge.core.events import Changed, Completed, Failed, Subscribed, Unsubscribed
+from mcpbridge.core.events import Changed, Completed, Failed, Notified, Subscribed, TasksWatched, Unsubscribed
 from tests.core.eras.modern.rigs import Client, raw
 
 AGREED = raw({})
+EXTENSION: Any = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
+WITH_TASKS: Any = {"protocolVersion": "2026-07-28", "capabilities": EXTENSION}
 
 
 def listening(*uris: str, client: Client | None = None, request_id: Any = "L", **lists: bool) -> Client:
@@ -99,6 +101,63 @@ class ListenTests(SynchronousTestCase):
             listening(client=client, request_id=number)
 
         self.assertEqual(1, len([said for said in client.said() if "error" in said]))
+
+
+class TaskTests(SynchronousTestCase):
+    """Tasks that a client wants to hear of."""
+
+    def listen(self, client: Client, request_id: Any, *task_ids: str) -> None:
+        """Listen for changes of these."""
+        client.asks(request_id, "subscriptions/listen", {"notifications": {"taskIds": list(task_ids)}})
+
+    def test_wished(self) -> None:
+        """All that any stream wants is wished for, and acknowledged at once; one that closes takes back its own."""
+        client = Client(opening=WITH_TASKS, capabilities=EXTENSION)
+
+        self.listen(client, "A", "t", "u")
+        self.listen(client, "B", "u", "v")
+        client.cancels("A")
+
+        self.assertEqual([("A", {"taskIds": ["t", "u"]}), ("B", {"taskIds": ["u", "v"]})], acknowledged(client))
+        self.assertEqual(
+            [TasksWatched(frozenset(ids)) for ids in (("t", "u"), ("t", "u", "v"), ("u", "v"))], client.crossed()
+        )
+
+    def test_told(self) -> None:
+        """A change is told on the streams that want it, whole, with the tag of each."""
+        client = Client(opening=WITH_TASKS, capabilities=EXTENSION)
+        self.listen(client, "A", "t")
+        self.listen(client, "B", "u")
+        client.said()
+
+        for task_id in ("t", "v"):
+            client.told(Notified(None, "notifications/tasks", raw({"taskId": task_id, "status": "working"})))
+
+        tag = "io.modelcontextprotocol/subscriptionId"
+        (said,) = client.said()
+        self.assertEqual("notifications/tasks", said["method"])
+        self.assertEqual({"taskId": "t", "status": "working", "_meta": {tag: "A"}}, said["params"])
+
+    def test_not_capable(self) -> None:
+        """A client must declare the extension (Task Status Notifications); a server without tasks is not asked."""
+        client, other = Client(opening=WITH_TASKS), Client(capabilities=EXTENSION)
+
+        self.listen(client, "A", "t")
+        self.listen(other, "A", "t")
+
+        (refused,) = client.said()
+        needed: Any = {"requiredCapabilities": EXTENSION}
+        self.assertEqual((-32021, needed), (refused["error"]["code"], refused["error"]["data"]))
+        self.assertEqual(([("A", {})], []), (acknowledged(other), other.crossed()))
+
+    def test_broken(self) -> None:
+        """Task ids are texts, and not too many."""
+        client = Client(opening=WITH_TASKS, capabilities=EXTENSION)
+
+        for number, wrong in enumerate(("t", [1], ["t"] * (MAX_TASKS + 1))):
+            client.asks(number, "subscriptions/listen", {"notifications": {"taskIds": wrong}})
+
+        self.assertEqual([-32602] * 3, [said["error"]["code"] for said in client.said()])
 
 
 class ChangeTests(SynchronousTestCase):
