@@ -128,7 +128,7 @@ class Bridge:
         self._wishes = Wishes(self._exchanges, conversations, exchange_ids, tell)
         self._questions = Questions(name, policy, self._sessions, self._exchanges, conversations, tell, desks.owner_of)
         self._notices = Notices(conversations, do)
-        self._news = News(policy, self._sessions, self._exchanges, self._wishes, self._lists, tell)
+        self._news = News(policy, self._sessions, self._exchanges, self._wishes, self._lists, tell, desks.bearer_of)
 
     # What others may ask.
 

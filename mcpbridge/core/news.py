@@ -42,6 +42,8 @@ class News:
     _wishes: Wishes
     _lists: Lists
     _tell: Callable[[SessionId, Event], None]
+    #: Whose call it was that became a task.
+    _bearer_of: Callable[[ExchangeId], SessionId | None]
 
     def came(self, event: Progressed | Notified | Logged | Changed) -> None:
         """The server says this."""
@@ -66,8 +68,9 @@ class News:
                 self._tell(session, event)
             return
         exchange = self._exchanges.get(xid)
-        if exchange is not None and exchange.session is not None:
-            self._tell(exchange.session, event)
+        bearer = self._bearer_of(xid) if exchange is None else exchange.session
+        if bearer is not None:
+            self._tell(bearer, event)
 
     def _logged(self, event: Logged) -> None:
         try:

@@ -1857,6 +1857,17 @@ class TaskTests(SynchronousTestCase):
         self.assertEqual([(1, "tasks/cancel")], methods(effects))
         self.assertEqual([(11, "upstream_timeout", False)], errors(effects))
 
+    def test_progress(self) -> None:
+        """It goes to whose call it was, also when the call has been answered with the task."""
+        rig = self.tasked(1, 2, exclusive=False)
+        rig.deliver(2, Called(21, "tools/call", raw({"name": "only", "task": {}}), wants_progress=True))
+        rig.answers(1, 2, {"task": self.TASK})
+        rig.taken()
+
+        rig.says(1, Notification("notifications/progress", raw({"progressToken": 2, "progress": 1})))
+
+        self.assertEqual([(2, Progressed(21, {"progress": Raw(b"1")}))], tells(rig.taken()))
+
     def test_shared(self) -> None:
         """On a conversation of several, what a task asks goes to whose task it is, wherever it is said."""
         rig = self.tasked(1, 2, exclusive=False)

@@ -41,6 +41,9 @@ _begins_with_content = re.compile(rb'\{(?:"isError":(?:false|true),)?"content":\
 
 _content = re.compile(rb'"content"[ \t]*+:[ \t]*+\[')
 
+#: Requests that are answered with the result of a tool. What became of a task is one as well: only tools become any.
+_OF_TOOLS = frozenset(("tools/call", "tasks/result"))
+
 #: Members that say that the result of a C{tools/call} is none yet: a task, or questions.
 _UNFINISHED = frozenset(("task", "taskId", "inputRequests", "requestState"))
 
@@ -61,7 +64,7 @@ def result_for(
     @param wrapped: of C{tools/call}: the tool is one of L{mcpbridge.core.conversion.wrapped_tools}, so that the client
         expects its structured content inside of an object whatever it is. Not for clients of the stateless era.
     """
-    if method == "tools/call":
+    if method in _OF_TOOLS:
         return _tool_result(version, result, modern, earlier, wrapped)
     if method == "tools/list":
         return tools_for(version, result)

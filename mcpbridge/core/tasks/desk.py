@@ -85,7 +85,7 @@ class Desk:
     _version: str = ""
     _dialect: Dialect = Dialect.NONE
     _opening: ExchangeId | None = None
-    _own: dict[str, None] = attrs.Factory(dict)
+    _own: dict[str, ExchangeId] = attrs.Factory(dict)
     _waiting: dict[ExchangeId, Called] = attrs.Factory(dict)
     _lists: set[ExchangeId] = attrs.Factory(set)
     _augmented: dict[ExchangeId, Called | None] = attrs.Factory(dict)
@@ -200,6 +200,10 @@ class Desk:
     def owns(self, task_id: str) -> bool:
         """Whether this task is the client's."""
         return self.is_alone or task_id in self._own
+
+    def bears(self, xid: ExchangeId) -> bool:
+        """Whether this call of the client became a task."""
+        return xid in self._pursuits or xid in self._own.values()
 
     def _asked(self, event: Called) -> Sequence[Step]:
         task_id = shapes.id_of(opened(event.params))
@@ -342,7 +346,7 @@ class Desk:
         if call is None:
             return (self._requests.post("tasks/cancel", shapes.naming(task_id)),)
         assert isinstance(event, Completed)
-        self._own[task_id] = None
+        self._own[task_id] = event.xid
         while len(self._own) > _MAX_OWN:
             del self._own[next(iter(self._own))]
         if self._wanted_task(call) and self.offer.dialect is Dialect.SESSION:

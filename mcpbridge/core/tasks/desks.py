@@ -84,3 +84,7 @@ class Desks:
         if task_id is None:
             return None
         return next((session for session, desk in self._by_session.items() if desk.owns(task_id)), None)
+
+    def bearer_of(self, xid: ExchangeId) -> SessionId | None:
+        """Whose call it was that became a task."""
+        return next((session for session, desk in self._by_session.items() if desk.bears(xid)), None)

@@ -183,6 +183,15 @@ def created(result: Raw) -> dict[str, Raw]:
     return opened(opened(result).get("task"))
 
 
+def is_created(result: Raw) -> bool:
+    """Whether a call was answered with a task of the session dialect."""
+    return len(memoryview(result)) <= _MAX_CREATED and id_of(created(result)) is not None
+
+
+#: Bytes of the answer that a call became a task. Results of tools may be much larger.
+_MAX_CREATED: Final = 64 * 1024
+
+
 def with_task(params: Raw | None, ttl: int = TTL) -> Raw:
     """The params of a call that asks a server of the session dialect for a task."""
     return jsonrpc.assemble({**opened(params), "task": jsonrpc.value({"ttl": ttl})})

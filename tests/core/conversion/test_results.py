@@ -261,8 +261,21 @@ class OtherTests(SynchronousTestCase):
         """Results of other methods are nobody's business."""
         result = Raw(b'{"content":[{"type":"audio","data":""}],"structuredContent":1,"tools":[{"execution":1}] }')
 
-        for method in ("resources/read", "completion/complete", "initialize", "tasks/result", "x/unknown"):
+        for method in ("resources/read", "completion/complete", "initialize", "tasks/get", "x/unknown"):
             self.assertTrue(all(result_for(version, method, result) is result for version in VERSIONS))
+
+    def test_task(self) -> None:
+        """What became of a task is the result of a tool."""
+        result = Raw(b'{"content":[],"structuredContent":1}')
+
+        found = [
+            result_for(version, method, result, modern=True)
+            for version in VERSIONS
+            for method in ("tools/call", "tasks/result")
+        ]
+
+        self.assertEqual(found[::2], found[1::2])
+        self.assertIn(b'{"result":1}', bytes(found[-1]))
 
     def test_untouched(self) -> None:
         """What every revision can say comes back as the very object that it was."""

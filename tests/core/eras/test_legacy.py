@@ -16,6 +16,7 @@ from zope.interface.verify import verifyObject
 from mcpbridge.core import jsonrpc
 from mcpbridge.core.effects import Abandon, Deliver, Emit, Forget, PeerEffect
 from mcpbridge.core.eras.legacy import VERSIONS, ClientPeer, ServerPeer
+from mcpbridge.core.eras.legacy.dialect import MAX_TASKS
 from mcpbridge.core.errors import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -304,6 +305,19 @@ class RequestTests(SynchronousTestCase):
             said = jsonrpc.assemble({"progressToken": token, "progress": Raw(b"0.5"), "more": Raw(b"[ ]")})
             self.assertEqual((Deliver(Called(101, "tools/call", params, wants_progress=True)),), called)
             self.assertEqual((Emit(Notification("notifications/progress", said), 1),), effects)
+
+    def test_progress_of_a_task(self) -> None:
+        """The token of a call that became a task stays good (2025-11-25, Task Progress); that of another does not."""
+        peer = server_peer()
+        for number in (1, 2):
+            peer.receive(request(number, "tools/call", {"_meta": {"progressToken": f"p{number}"}, "name": "a"}), None)
+        peer.send(Completed(101, raw({"task": {"taskId": "t"}})))
+        peer.send(Completed(102, raw({"content": [], "task": {}})))
+
+        effects = [list(peer.send(Progressed(xid, {"progress": Raw(b"1")}))) for xid in (101, 102)]
+
+        said = raw({"progressToken": "p1", "progress": 1})
+        self.assertEqual([[Emit(Notification("notifications/progress", said))], []], effects)
 
     def test_escaped_token(self) -> None:
         """The name of the token may be spelt with escapes."""
@@ -637,6 +651,21 @@ class ClientPeerTests(SynchronousTestCase):
             effects,
         )
         self.assertTrue(peer.busy())
+
+    def test_progress_of_a_task(self) -> None:
+        """It goes on being told under the token of the call, for as many tasks as are kept in mind."""
+        peer = client_peer()
+        for number in range(MAX_TASKS + 2):
+            peer.send(Called(number, "tools/call", raw({"name": "a"}), wants_progress=number > 0))
+            peer.receive(Result(number + 1, raw({"task": {"taskId": f"t{number}"}})), None)
+
+        heard = [
+            peer.receive(notification("notifications/progress", {"progressToken": token, "progress": 1}), None)
+            for token in (1, 2, 3, MAX_TASKS + 2)
+        ]
+
+        told = [(Deliver(Progressed(xid, {"progress": Raw(b"1")})),) for xid in (2, MAX_TASKS + 1)]
+        self.assertEqual([(), (), *told], [tuple(each) for each in heard])
 
     def test_progress_token(self) -> None:
         """It is our request's own id; the rest of C{_meta}, and all params, stay as they are and where they are."""

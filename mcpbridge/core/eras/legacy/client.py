@@ -16,7 +16,7 @@ from mcpbridge.core import jsonrpc
 from mcpbridge.core.capabilities import client_capabilities_for
 from mcpbridge.core.conversion import answer_for, request_for
 from mcpbridge.core.effects import Abandon, Deliver, Emit, PeerEffect
-from mcpbridge.core.eras.legacy.dialect import MAX_QUESTIONS, VERSIONS, refuse
+from mcpbridge.core.eras.legacy.dialect import MAX_QUESTIONS, MAX_TASKS, VERSIONS, refuse
 from mcpbridge.core.errors import (
     INVALID_REQUEST,
     ErrorObject,
@@ -51,6 +51,7 @@ from mcpbridge.core.interfaces import IClientPeer
 from mcpbridge.core.jsonrpc import Error, InvalidMessage, Message, Notification, Request, RequestId, Result
 from mcpbridge.core.progress import progress_token, with_progress_token
 from mcpbridge.core.revisions import STATELESS
+from mcpbridge.core.tasks.shapes import is_created
 
 _EMPTY = Raw(b"{}")
 
@@ -70,12 +71,19 @@ class _Asked:
 @implementer(IClientPeer)
 @attrs.define(eq=False, repr=False)
 class ClientPeer:
-    """We are the client; a server of the session era is on the other side."""
+    """
+    We are the client; a server of the session era is on the other side.
+
+    @ivar _progressing: requests that are open, and whose progress is wanted.
+    @ivar _tasks: those that became tasks: it goes on being told under their token (2025-11-25, Task Progress).
+    """
 
     version: str | None = None
     _ids: Iterator[int] = attrs.Factory(lambda: itertools.count(1))
     _open: dict[RequestId, tuple[ExchangeId, str]] = attrs.Factory(dict)
     _by_xid: dict[ExchangeId, RequestId] = attrs.Factory(dict)
+    _progressing: set[RequestId] = attrs.Factory(set)
+    _tasks: dict[RequestId, ExchangeId] = attrs.Factory(dict)
     _asked: dict[str, _Asked] = attrs.Factory(dict)
     _asked_ids: dict[RequestId, str] = attrs.Factory(dict)
     _keys: Iterator[int] = attrs.Factory(lambda: itertools.count(1))
@@ -119,6 +127,7 @@ class ClientPeer:
             params = request_for(self.version, method, params)
         if wants_progress:
             params = with_progress_token(params, request_id)
+            self._progressing.add(request_id)
         return (Emit(Request(request_id, method, params)),)
 
     def _cancel(self, event: Cancelled) -> Sequence[PeerEffect]:
@@ -181,9 +190,12 @@ class ClientPeer:
         return ()
 
     def _close(self, request_id: RequestId | None) -> tuple[ExchangeId, str] | None:
-        found = self._open.pop(request_id, None) if request_id is not None else None
+        if request_id is None:
+            return None
+        found = self._open.pop(request_id, None)
         if found is not None:
             del self._by_xid[found[0]]
+            self._progressing.discard(request_id)
         return found
 
     def _malformed(self, request_id: RequestId, why: str) -> Sequence[PeerEffect]:
@@ -199,6 +211,10 @@ class ClientPeer:
         if found is None:
             return ()
         if found[1] != "initialize":
+            if message.id in self._progressing and is_created(message.result):
+                self._tasks[message.id] = found[0]
+                while len(self._tasks) > MAX_TASKS:
+                    del self._tasks[next(iter(self._tasks))]
             self._close(message.id)
             return (Deliver(Completed(found[0], message.result)),)
         try:
@@ -220,8 +236,10 @@ class ClientPeer:
             case "notifications/progress":
                 params = jsonrpc.members(message.params or _EMPTY, _MAX_OPENED)
                 token = jsonrpc.decode_id(params.pop("progressToken", _EMPTY))
-                call = self._open.get(token) if token is not None else None
-                return () if call is None else (Deliver(Progressed(call[0], params)),)
+                if token is None:
+                    return ()
+                progressing = self._open[token][0] if token in self._open else self._tasks.get(token)
+                return () if progressing is None else (Deliver(Progressed(progressing, params)),)
             case "notifications/message":
                 return (Deliver(Logged(xid, message.params)),)
             case "notifications/cancelled":
@@ -280,6 +298,8 @@ class ClientPeer:
         effects += [Deliver(InputWithdrawn(key, "the connection to the server was lost")) for key in self._asked]
         self._open.clear()
         self._by_xid.clear()
+        self._progressing.clear()
+        self._tasks.clear()
         self._asked.clear()
         self._asked_ids.clear()
         return effects
@@ -289,6 +309,7 @@ class ClientPeer:
         request_id = self._by_xid.pop(xid, None)
         if request_id is not None:
             del self._open[request_id]
+            self._progressing.discard(request_id)
 
     def busy(self) -> bool:
         """Whether an exchange is open. See L{mcpbridge.core.interfaces.IClientPeer}."""

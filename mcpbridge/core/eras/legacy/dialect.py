@@ -20,6 +20,9 @@ BATCHES: Final = frozenset(("2025-03-26",))
 #: A client that never answers what it is asked must not cost memory without end.
 MAX_QUESTIONS = 256
 
+#: Calls that became tasks, and whose progress is told after their answer. The oldest goes first.
+MAX_TASKS = 256
+
 
 def refuse(request: Request, code: int, text: str) -> Emit:
     return Emit(Error(request.id, ErrorObject(code, text)), request.id)

@@ -17,7 +17,7 @@ from mcpbridge.core.conversion import result_for, wrapped_tools
 from mcpbridge.core.conversion.shapes import opened
 from mcpbridge.core.effects import Deliver, Emit, Forget, PeerEffect
 from mcpbridge.core.eras.legacy.asking import asked_by
-from mcpbridge.core.eras.legacy.dialect import VERSIONS, refuse
+from mcpbridge.core.eras.legacy.dialect import MAX_TASKS, VERSIONS, refuse
 from mcpbridge.core.eras.legacy.memento import Memento
 from mcpbridge.core.eras.legacy.questions import Questions
 from mcpbridge.core.error_mapping import error_for
@@ -49,6 +49,7 @@ from mcpbridge.core.events import (
 from mcpbridge.core.interfaces import IServerPeer
 from mcpbridge.core.jsonrpc import Error, InvalidMessage, Message, Notification, Request, RequestId, Result
 from mcpbridge.core.progress import progress_token
+from mcpbridge.core.tasks.shapes import is_created
 
 _EMPTY = Raw(b"{}")
 
@@ -81,7 +82,11 @@ class _Call:
 @implementer(IServerPeer)
 @attrs.define(eq=False, repr=False)
 class ServerPeer:
-    """We are the server; a client of the session era is on the other side."""
+    """
+    We are the server; a client of the session era is on the other side.
+
+    @ivar _tasks: the progress tokens of calls that became tasks.
+    """
 
     _exchanges: Iterator[ExchangeId]
     version: str | None = None
@@ -92,6 +97,7 @@ class ServerPeer:
     _source: str | None = None
     _wrapped: set[str] = attrs.Factory(set)
     _calls: dict[ExchangeId, _Call] = attrs.Factory(dict)
+    _tasks: dict[ExchangeId, Raw] = attrs.Factory(dict)
     _xids: dict[RequestId, ExchangeId] = attrs.Factory(dict)
     _questions: Questions = attrs.Factory(Questions)
 
@@ -274,6 +280,11 @@ class ServerPeer:
             return (Emit(Result(call.id, jsonrpc.assemble(found)), call.id),)
         if call.method == "tools/list":
             self._listed(call, event.result)
+        if call.token is not None and call.method == "tools/call" and is_created(event.result):
+            # Task Progress (2025-11-25): the token stays good for as long as the task goes on.
+            self._tasks[event.xid] = Raw(bytes(call.token))
+            while len(self._tasks) > MAX_TASKS:
+                del self._tasks[next(iter(self._tasks))]
         result = result_for(
             self.version,
             call.method,
@@ -304,10 +315,11 @@ class ServerPeer:
 
     def _say_progress(self, event: Progressed) -> Sequence[PeerEffect]:
         call = self._calls.get(event.xid)
-        if call is None or call.token is None:
+        token = self._tasks.get(event.xid) if call is None else call.token
+        if token is None:
             return ()
-        params = jsonrpc.assemble({"progressToken": call.token, **event.params})
-        return (Emit(Notification("notifications/progress", params), call.id),)
+        params = jsonrpc.assemble({"progressToken": token, **event.params})
+        return (Emit(Notification("notifications/progress", params), None if call is None else call.id),)
 
     # The end, and life after death.
 
@@ -317,6 +329,7 @@ class ServerPeer:
             Emit(Error(call.id, ErrorObject(INVALID_REQUEST, error)), call.id) for call in self._calls.values()
         ]
         self._calls.clear()
+        self._tasks.clear()
         self._xids.clear()
         self._questions.clear()
         self._params = None
