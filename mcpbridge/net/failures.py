@@ -12,6 +12,11 @@ class HTTPFailure(Exception):
 class NotConnected(HTTPFailure):
     """No connection came about, so the server has seen nothing of the request."""
 
+    def __init__(self, text: str, *, refused: bool = False) -> None:
+        """@param refused: whether nothing listens there; something may soon."""
+        super().__init__(text)
+        self.refused = refused
+
 
 class HeadRefused(HTTPFailure):
     """The response began with something that is refused: too large, or a protocol that nobody asked for."""

@@ -15,6 +15,7 @@ from service_identity import VerificationError
 from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
+from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
 from twisted.python.failure import Failure
@@ -190,7 +191,8 @@ class _Endpoint:
 
     def _failed(self, failure: Failure) -> Failure:
         where = f"{self._uri.host.decode('ascii', 'replace')}:{self._uri.port}"
-        return Failure(NotConnected(f"cannot connect to {where}: {_why(failure, self._connect_timeout)}"))
+        text = f"cannot connect to {where}: {_why(failure, self._connect_timeout)}"
+        return Failure(NotConnected(text, refused=isinstance(failure.value, Refused)))
 
 
 def _why(failure: Failure, seconds: float) -> str:

@@ -23,9 +23,10 @@ from mcpbridge.core.oauth.urls import same_origin
 from mcpbridge.net.body import BodyReader
 from mcpbridge.net.guard import challenges_of
 from mcpbridge.net.producer import MessageProducer
-from mcpbridge.oauth.authorizer import Authorizer, Retry, Stop, Unready
-from mcpbridge.oauth.errors import StoreFailure
+from mcpbridge.oauth.authorizer import Authorizer
+from mcpbridge.oauth.errors import StoreFailure, Unready
 from mcpbridge.oauth.static import StaticHeaders
+from mcpbridge.oauth.verdict import Retry, Stop, Verdict
 
 #: What is read of a refusal's body so that its connection can be used again: bytes, and seconds.
 _DRAIN_LIMIT, _DRAIN_DEADLINE = 16 * 1024, 2.0
@@ -161,7 +162,7 @@ class AuthorizingAgent:
 
     async def _verdict(
         self, status: int, challenge: BearerChallenge | None, shown: _Shown, method: bytes, tries: int
-    ) -> Retry | Stop | None:
+    ) -> Verdict | None:
         assert self._authorizer is not None
         if status == 401:
             return await self._authorizer.unauthorized(shown, challenge, tries > 1)

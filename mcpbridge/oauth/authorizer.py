@@ -1,20 +1,19 @@
 """
 Keeps one account at one upstream authorized. Many may ask; one works.
 
-It owns the tokens: it refreshes them ahead of time while nobody looks, writes new ones down before they are used, and
-forgets them only when the authorization server says that they are void. When a human is needed it says so at once, with
-a URL, and goes on when the human has been there.
+It decides what to show, and what becomes of a request that was not let in: new tokens for old ones, what another daemon
+or a login from a terminal has brought meanwhile, a token in our own name, or a human. When a human is needed it says so
+at once, with a URL, and goes on when the human has been there.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -22,53 +21,25 @@ from mcpbridge.configuration.authorization import Grant, OAuth
 from mcpbridge.core.errors import Fate, Loss, McpbridgeError, Reason
 from mcpbridge.core.oauth.budget import Budget
 from mcpbridge.core.oauth.challenge import BearerChallenge
-from mcpbridge.core.oauth.clients import Client, Origin, choose_client
 from mcpbridge.core.oauth.discovery import Discovery
-from mcpbridge.core.oauth.endpoint import client_credentials_params, jwt_bearer_params, refresh_params
 from mcpbridge.core.oauth.errors import DiscoveryFailed
 from mcpbridge.core.oauth.metadata import canonical_resource
 from mcpbridge.core.oauth.records import Credentials, Key
 from mcpbridge.core.oauth.scopes import Scopes, initial_scopes, union
-from mcpbridge.core.oauth.tokens import Denied, TokenSet, Unavailable
 from mcpbridge.net.failures import HTTPFailure
-from mcpbridge.oauth.errors import StoreFailure
+from mcpbridge.oauth.errors import StoreFailure, Unready
 from mcpbridge.oauth.exchange import Exchange
 from mcpbridge.oauth.flight import SingleFlight
+from mcpbridge.oauth.grant import MachineGrant, Refusal
+from mcpbridge.oauth.holding import Holding
 from mcpbridge.oauth.interfaces import ITokenStore
 from mcpbridge.oauth.lease import Leases
-
-#: Seconds between two tries to refresh that nobody waits for: the first, and the most.
-_FIRST_RETRY, _LAST_RETRY = 5.0, 300.0
-
-#: Seconds after which the clock is looked at again: it may have been set, or the machine have slept.
-_LOOK = 600.0
+from mcpbridge.oauth.renewal import Renewal
+from mcpbridge.oauth.standing import Standing, State
+from mcpbridge.oauth.verdict import Retry, Stop, Verdict
 
 #: Seconds for which a refusal stands: who calls ten tools at once does not cause ten discoveries.
 _SETTLED = 5.0
-
-
-class State(enum.Enum):
-    """How it stands, for an operator."""
-
-    UNKNOWN = "unknown"
-    AUTHORIZED = "authorized"
-    LOGIN_NEEDED = "login needed"
-    FAILING = "failing"
-
-
-@attrs.frozen
-class Retry:
-    """Make the request again, with what L{Authorizer.credentials} gives now."""
-
-
-@attrs.frozen
-class Stop:
-    """The request is not to be made again. C{loss} says why, for the client."""
-
-    loss: Loss
-
-
-Verdict: TypeAlias = Retry | Stop
 
 #: Begins a login: given whom to log in to and what to ask for; has the sentence that tells the human what to do.
 BeginLogin: TypeAlias = Callable[[Discovery, "Scopes | None"], "Deferred[str]"]
@@ -79,11 +50,14 @@ class Authorizer:
     """
     See the top of this module.
 
-    @ivar upstream: the canonical URI of the resource, the first part of the key to everything kept.
     @ivar _clock: for timers.
     @ivar _now: seconds since the epoch, for what is written down.
     @ivar _spread: numbers in [0, 1).
     @ivar begin_login: see L{BeginLogin}; set by who owns both.
+    @ivar regained: called when there is access again that somebody else has brought; likewise.
+    @ivar _obtained: the scopes of the last token in our own name.
+    @ivar _settled: the access tokens that were shown and in use when a request was stopped, until when that stands, and
+        what it was told.
     """
 
     name: str
@@ -96,25 +70,24 @@ class Authorizer:
     exchange: Exchange
     _leases: Leases
     begin_login: BeginLogin = attrs.field(init=False)
-    upstream: str = attrs.field(init=False)
-    state: State = attrs.field(init=False, default=State.UNKNOWN)
-    trouble: str = attrs.field(init=False, default="")
-    _current: Credentials | None = attrs.field(init=False, default=None, repr=False)
-    _unsaved: bool = attrs.field(init=False, default=False)
-    _loaded: bool = attrs.field(init=False, default=False)
+    regained: Callable[[], None] = attrs.field(init=False, default=lambda: None)
+    _standing: Standing = attrs.field(init=False)
+    _holding: Holding = attrs.field(init=False)
+    _renewal: Renewal = attrs.field(init=False)
+    _grant: MachineGrant = attrs.field(init=False)
     _obtained: Scopes | None = attrs.field(init=False, default=None)
     _budget: Budget = attrs.field(init=False, factory=Budget)
-    _loading: SingleFlight[None] = attrs.field(init=False, factory=SingleFlight)
-    _refreshing: SingleFlight[bool] = attrs.field(init=False, factory=SingleFlight)
     _answering: SingleFlight[Verdict] = attrs.field(init=False, factory=SingleFlight)
-    _settled: tuple[int, int, float, Verdict] | None = attrs.field(init=False, default=None)
-    _timer: IDelayedCall | None = attrs.field(init=False, default=None)
-    _failures: int = attrs.field(init=False, default=0)
-    _stopped: bool = attrs.field(init=False, default=False)
+    _settled: tuple[str, str, float, Verdict] | None = attrs.field(init=False, default=None, repr=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self.upstream = canonical_resource(self.url)
+        self._standing = Standing(self.name)
+        self._holding = Holding(canonical_resource(self.url), self.oauth.account, self._store, self._standing)
+        self._renewal = Renewal(
+            self._holding, self._standing, self.exchange, self._leases, self._clock, self._now, self._spread
+        )
+        self._grant = MachineGrant(self.oauth, self.exchange, self._now)
 
     # What requests ask.
 
@@ -125,22 +98,20 @@ class Authorizer:
         @raise StoreFailure: there is something that cannot be read or written.
         @raise Unready: there is something, but it has to be refreshed and that is not possible now.
         """
-        await self._load()
-        if self._unsaved:
-            await self._save_again()
-        current = self._current
+        await self._holding.load()
+        await self._holding.save_again()
+        current = self._holding.current
         if current is None or not current.tokens.stale(self._now()):
             return current
         if current.tokens.refresh_token is not None:
-            refreshed = await self._refresh()
-            if self._unsaved:
-                await self._save_again()
-            if not refreshed and self._current is current and self._expired(current):
-                raise Unready(f"its access has expired and cannot be renewed now: {self.trouble}")
+            refreshed = await self._renewal.renew()
+            await self._holding.save_again()
+            if not refreshed and self._holding.current is current and self._expired(current):
+                raise Unready(f"its access has expired and cannot be renewed now: {self._standing.trouble}")
         elif self.oauth.grant is not Grant.USER and self._expired(current):
             # Another one is to be had for the asking; what the server wants is best asked from a challenge.
             return None
-        return self._current
+        return self._holding.current
 
     async def unauthorized(self, shown: Credentials | None, challenge: BearerChallenge | None, again: bool) -> Verdict:
         """
@@ -149,10 +120,10 @@ class Authorizer:
         @param shown: what was shown to it.
         @param again: whether this was already a second try.
         """
-        await self._load()
-        if self._newer(shown) and not again:
+        await self._holding.load()
+        if (self._has_other(shown) and not again) or await self._is_regained(shown):
             return Retry()
-        if self._settled is not None and self._settled[:2] == (_generation(shown), self._generation()):
+        if self._settled is not None and self._settled[:2] == (_token(shown), _token(self._holding.current)):
             _, _, until, verdict = self._settled
             if self._clock.seconds() < until:
                 return verdict
@@ -164,11 +135,14 @@ class Authorizer:
 
         @param operation: what was refused: the same thing is not tried for ever.
         """
+        if await self._is_regained(self._holding.current):
+            return Retry()
         wanted = challenge.scopes or ()
         if not self._budget.take_step_up(operation, wanted):
             text = "it still wants more permissions after they were asked for several times; ask who runs the server"
             return Stop(Loss(Fate.FAILED, Reason.INSUFFICIENT_SCOPE, text))
-        requested = (self._current.requested if self._current is not None else self._obtained) or ()
+        current = self._holding.current
+        requested = (current.requested if current is not None else self._obtained) or ()
         scopes = union(requested, wanted) or None
         return await self._answering.join(
             lambda: Deferred.fromCoroutine(self._widen(challenge, scopes, Reason.INSUFFICIENT_SCOPE))
@@ -182,10 +156,7 @@ class Authorizer:
 
         @raise StoreFailure: they cannot be kept.
         """
-        await self._load()
-        new = attrs.evolve(credentials, generation=self._generation() + 1)
-        await self._store.save(key, new, None)
-        self._use(new)
+        await self._holding.accept(credentials, key, self._now())
         self._budget.succeeded()
         self._settled = None
         self._log.info("{name}: logged in", name=self.name)
@@ -198,198 +169,124 @@ class Authorizer:
         """
         revoked = False
         try:
-            await self._load()
+            await self._holding.load()
         except StoreFailure as error:
             self._log.warn("{name}: {error}", name=self.name, error=str(error))
-        current, self._current = self._current, None
-        self._stop_timer()
-        self.state, self.trouble, self._unsaved = State.LOGIN_NEEDED, "", False
+        current = self._holding.drop()
+        self._standing.login_needed()
         if current is not None:
             try:
                 revoked = await self.exchange.revoke(current.server, current.client, current.tokens)
             except McpbridgeError as error:
                 self._log.warn("{name}: could not revoke: {error}", name=self.name, error=str(error))
-        await self._store.forget_all(self.upstream, self.oauth.account)
-        self._loaded = True
+        await self._holding.forget_all()
         return revoked
+
+    # What others may know.
 
     @property
     def has_nothing(self) -> bool:
         """Whether it is known that there is nothing to show: most servers never ask for anything."""
-        return self._loaded and self._current is None and not self._unsaved
+        return self._holding.is_empty
 
     @property
     def current(self) -> Credentials | None:
         """What there is, as far as it has been loaded."""
-        return self._current
+        return self._holding.current
+
+    @property
+    def upstream(self) -> str:
+        """The canonical URI of the resource, the first part of the key to everything kept."""
+        return self._holding.upstream
 
     def key(self, issuer: str) -> Key:
         """Under what to keep what is from this issuer."""
-        return Key(self.upstream, issuer, self.oauth.account)
+        return self._holding.key(issuer)
+
+    @property
+    def state(self) -> State:
+        """How it stands, in a word."""
+        return self._standing.state
 
     @property
     def summary(self) -> str:
         """How it stands, in a few words."""
-        return f"{self.state.value}: {self.trouble}" if self.trouble else self.state.value
+        return str(self._standing)
 
     def status(self) -> Mapping[str, object]:
         """For an operator; free of secrets."""
         said: dict[str, object] = {"state": self.state.value, "account": self.oauth.account}
-        if self._current is not None:
-            tokens = self._current.tokens
-            said["issuer"] = self._current.server.issuer
+        current = self._holding.current
+        if current is not None:
+            tokens = current.tokens
+            said["issuer"] = current.server.issuer
             said["expires_in"] = None if tokens.expires_at is None else round(tokens.expires_at - self._now())
             said["renewable"] = tokens.refresh_token is not None or self.oauth.grant is not Grant.USER
-            said["scopes"] = list(tokens.scopes or self._current.requested or ())
-        if self.trouble:
-            said["trouble"] = self.trouble
+            said["scopes"] = list(tokens.scopes or current.requested or ())
+        if self._standing.trouble:
+            said["trouble"] = self._standing.trouble
         return said
 
     # Life.
 
     def start(self) -> None:
         """Load what there is, and keep it fresh, whether anybody is connected or not."""
-        Deferred.fromCoroutine(self._load()).addErrback(self._not_loaded)
+        Deferred.fromCoroutine(self._holding.load()).addErrback(self._not_loaded)
 
     def stop(self) -> None:
         """No more timers. What is under way goes on to its end, since it may have to be written down."""
-        self._stopped = True
-        self._stop_timer()
+        self._renewal.stop()
 
     def idle(self) -> Deferred[None]:
         """Fires when nothing is under way."""
         return Deferred.fromCoroutine(self._idle())
 
     async def _idle(self) -> None:
-        await self._refreshing.landed()
+        await self._renewal.idle()
         await self._answering.landed()
-
-    async def _load(self) -> None:
-        if not self._loaded:
-            await self._loading.join(lambda: Deferred.fromCoroutine(self._load_now()))
-
-    async def _load_now(self) -> None:
-        try:
-            found = await self._store.load(self.upstream, self.oauth.account)
-        except StoreFailure as error:
-            self._fail(str(error))
-            raise
-        self._loaded = True
-        if found is not None:
-            self._use(found)
 
     def _not_loaded(self, failure: Failure) -> None:
         self._log.error("{name}: {error}", name=self.name, error=str(failure.value))
 
-    # Refreshing.
-
-    def _refresh(self) -> Deferred[bool]:
-        """Get new tokens for the old ones; the result says whether that worked. Never more than one at a time."""
-        return self._refreshing.join(lambda: Deferred.fromCoroutine(self._refresh_now()))
-
-    async def _refresh_now(self) -> bool:
-        before = self._current
-        if before is None or before.tokens.refresh_token is None:
-            return False
-        release = await self._leases.take(f"{self.upstream} {before.server.issuer} {self.oauth.account}")
-        try:
-            # Another process on the same store may have been quicker.
-            return await self._adopt(before) or await self._refresh_alone(before)
-        finally:
-            release()
-
-    async def _refresh_alone(self, before: Credentials) -> bool:
-        assert before.tokens.refresh_token is not None
-        try:
-            answer = await self.exchange.tokens(
-                before.server,
-                before.client,
-                refresh_params(before.tokens.refresh_token, before.resource),
-                before.tokens,
-            )
-        except McpbridgeError as error:
-            return self._not_refreshed(str(error), None)
-        if isinstance(answer, TokenSet):
-            return await self._renewed(before, answer)
-        if isinstance(answer, Unavailable):
-            return self._not_refreshed(answer.text, answer.retry_after)
-        return await self._denied(before, answer)
-
-    async def _renewed(self, before: Credentials, tokens: TokenSet) -> bool:
-        new = attrs.evolve(before, tokens=tokens, generation=before.generation + 1)
-        key = self.key(before.server.issuer)
-        try:
-            saved = await self._store.save(key, new, before.generation)
-        except StoreFailure as error:
-            # They exist only here now. They are kept, and saved before they are used.
-            self._use(new)
-            self._unsaved = True
-            self._fail(str(error))
-            return False
-        if not saved:
-            return await self._adopt(before)
-        self._use(new)
-        self._log.info("{name}: access renewed", name=self.name)
-        return True
-
-    async def _denied(self, before: Credentials, answer: Denied) -> bool:
-        if not answer.over:
-            if answer.error == "invalid_client" and before.client.origin is Origin.REGISTERED:
-                # Servers that forget their clients. What they gave may be good until its end all the same.
-                await self._store.forget_client(self.key(before.server.issuer))
-            return self._not_refreshed(f"the authorization server says {answer.text}", _LAST_RETRY)
-        if await self._adopt(before):
-            return True
-        await self._store.forget(self.key(before.server.issuer), before.generation)
-        if self._current is before:
-            self._current = None
-            self._stop_timer()
-            self.state = State.LOGIN_NEEDED
-            self.trouble = f"the login has ended ({answer.text})"
-        self._log.warn("{name}: the login has ended: {why}", name=self.name, why=answer.text)
-        return False
-
-    async def _adopt(self, before: Credentials) -> bool:
-        """Whether there are newer ones than these in the store; then they are ours from now on."""
-        found = await self._store.load(self.upstream, self.oauth.account)
-        if found is None or found.generation <= before.generation or found.server.issuer != before.server.issuer:
-            return False
-        self._use(found)
-        return True
-
-    async def _save_again(self) -> None:
-        assert self._current is not None
-        await self._store.save(self.key(self._current.server.issuer), self._current, None)
-        self._unsaved = False
-        self.state, self.trouble = State.AUTHORIZED, ""
-
-    def _not_refreshed(self, text: str, wait: float | None) -> bool:
-        self._fail(text)
-        self._failures += 1
-        pause = min(_FIRST_RETRY * 2 ** min(self._failures - 1, 16), _LAST_RETRY) * (0.5 + self._spread() / 2)
-        self._start_timer(min(max(pause, wait or 0.0), _LAST_RETRY))
-        return False
-
     # Being challenged.
 
+    def _has_other(self, shown: Credentials | None) -> bool:
+        current = self._holding.current
+        return current is not None and _token(current) != _token(shown)
+
+    async def _is_regained(self, shown: Credentials | None) -> bool:
+        """Whether somebody else has logged in since, on the same store: another daemon, or a human at a terminal."""
+        was_locked = self._standing.state is State.LOGIN_NEEDED
+        if self.oauth.grant is not Grant.USER or not await self._holding.adopt(self._holding.current):
+            return False
+        self._budget.succeeded()
+        self._settled = None
+        if was_locked:
+            self._log.info("{name}: somebody else has logged in", name=self.name)
+            self.regained()
+        return self._has_other(shown)
+
     async def _answer(self, shown: Credentials | None, challenge: BearerChallenge | None, again: bool) -> Verdict:
-        verdict = Retry() if self._newer(shown) and not again else await self._judge(shown, challenge, again)
+        if self._has_other(shown) and not again:
+            return Retry()
+        verdict = await self._judge(shown, challenge, again)
         if isinstance(verdict, Stop):
-            self._settled = (_generation(shown), self._generation(), self._clock.seconds() + _SETTLED, verdict)
+            until = self._clock.seconds() + _SETTLED
+            self._settled = (_token(shown), _token(self._holding.current), until, verdict)
         return verdict
 
     async def _judge(self, shown: Credentials | None, challenge: BearerChallenge | None, again: bool) -> Verdict:
         try:
             discovery = await self._discover(challenge)
         except DiscoveryFailed as error:
-            if error.temporary and not again and shown is not None and await self._refresh():
+            if error.temporary and not again and shown is not None and await self._renewal.renew():
                 return Retry()
             fate = Fate.REJECTED if error.temporary else Fate.FAILED
-            self._fail(str(error))
+            self._standing.fail(str(error))
             return Stop(Loss(fate, Reason.AUTH_FAILED, f"it wants authorization, but {error}"))
-        current = self._current
+        current = self._holding.current
         same = current is not None and current.server.issuer == discovery.server.issuer
-        if same and not again and self._can_refresh(shown) and await self._refresh():
+        if same and not again and self._can_renew(shown) and await self._renewal.renew():
             return Retry()
         scopes = initial_scopes(
             challenge.scopes if challenge is not None else None,
@@ -402,14 +299,9 @@ class Authorizer:
             scopes = union(current.requested, scopes) if same and self.oauth.scopes is None else scopes
         return await self._obtain(discovery, scopes, Reason.AUTH_REQUIRED)
 
-    def _newer(self, shown: Credentials | None) -> bool:
-        return self._generation() > _generation(shown)
-
-    def _generation(self) -> int:
-        return _generation(self._current)
-
-    def _can_refresh(self, shown: Credentials | None) -> bool:
-        return shown is not None and self._current is not None and self._current.tokens.refresh_token is not None
+    def _can_renew(self, shown: Credentials | None) -> bool:
+        current = self._holding.current
+        return shown is not None and current is not None and current.tokens.refresh_token is not None
 
     async def _widen(self, challenge: BearerChallenge, scopes: Scopes | None, reason: Reason) -> Verdict:
         try:
@@ -419,108 +311,43 @@ class Authorizer:
         return await self._obtain(discovery, scopes, reason)
 
     async def _discover(self, challenge: BearerChallenge | None) -> Discovery:
-        known = () if self._current is None else (self._current.server.issuer,)
-        return await self.exchange.discover(challenge, known)
+        current = self._holding.current
+        return await self.exchange.discover(challenge, () if current is None else (current.server.issuer,))
 
     async def _obtain(self, discovery: Discovery, scopes: Scopes | None, reason: Reason) -> Verdict:
         if self.oauth.grant is Grant.USER:
-            self.state = State.LOGIN_NEEDED
-            try:
-                text = await self.begin_login(discovery, scopes)
-            except (McpbridgeError, HTTPFailure) as error:
-                self._fail(str(error))
-                return Stop(Loss(Fate.REJECTED, Reason.AUTH_FAILED, f"it wants a login, but {error}"))
-            self.trouble = ""
-            return Stop(Loss(Fate.REJECTED, reason, text))
+            return await self._invite(discovery, scopes, reason)
         if not self._budget.take_flow(self._clock.seconds()):
             text = "it does not accept the tokens that its authorization server gives; it is let be for some minutes"
-            self._fail(text)
-            return Stop(Loss(Fate.FAILED, Reason.AUTH_FAILED, text))
+            return self._failed(Fate.FAILED, text)
         try:
-            return await self._ask(discovery, scopes)
+            found = await self._grant.ask(discovery, scopes, self._holding.generation + 1)
         except McpbridgeError as error:
-            self._fail(str(error))
+            self._standing.fail(str(error))
             return Stop(Loss(Fate.FAILED, Reason.AUTH_FAILED, f"it wants authorization, but {error}"))
-
-    async def _ask(self, discovery: Discovery, scopes: Scopes | None) -> Verdict:
-        """Ask for a token in our own name, or in that of a user for whom an identity provider vouches."""
-        configured = await self.exchange.configured_client()
-        server = discovery.server
-        client = choose_client(server, configured, None, "", None, self._now())
-        # The configuration has seen to it that there is a client id.
-        assert isinstance(client, Client)
-        resource = discovery.resource if self.oauth.resource else None
-        if self.oauth.grant is Grant.ENTERPRISE:
-            vouched = await self.exchange.identity_assertion(server.issuer, resource, scopes)
-            if not isinstance(vouched, str):
-                return self._refused("the identity provider", vouched)
-            params = jwt_bearer_params(vouched, resource, scopes)
-        else:
-            params = client_credentials_params(resource, scopes)
-        answer = await self.exchange.tokens(server, client, params)
-        if not isinstance(answer, TokenSet):
-            return self._refused("the authorization server", answer)
+        if isinstance(found, Refusal):
+            return self._failed(Fate.REJECTED if found.passes else Fate.FAILED, found.text)
         self._obtained = scopes
-        # A token that is to be had for the asking is not worth keeping on the disk, nor is a refresh token beside it.
-        tokens = attrs.evolve(answer, refresh_token=None)
-        self._use(Credentials(server, client, resource, scopes, tokens, self._generation() + 1))
+        self._holding.use(found)
         return Retry()
 
-    def _refused(self, who: str, answer: Denied | Unavailable) -> Verdict:
-        text = f"{who} gives no token: {answer.text}"
-        self._fail(text)
-        fate = Fate.REJECTED if isinstance(answer, Unavailable) else Fate.FAILED
+    async def _invite(self, discovery: Discovery, scopes: Scopes | None, reason: Reason) -> Verdict:
+        self._standing.login_needed(self._standing.trouble)
+        try:
+            text = await self.begin_login(discovery, scopes)
+        except (McpbridgeError, HTTPFailure) as error:
+            self._standing.fail(str(error))
+            return Stop(Loss(Fate.REJECTED, Reason.AUTH_FAILED, f"it wants a login, but {error}"))
+        self._standing.trouble = ""
+        return Stop(Loss(Fate.REJECTED, reason, text))
+
+    def _failed(self, fate: Fate, text: str) -> Verdict:
+        self._standing.fail(text)
         return Stop(Loss(fate, Reason.AUTH_FAILED, text))
-
-    # State and timers.
-
-    def _use(self, credentials: Credentials) -> None:
-        self._current = credentials
-        self._unsaved = False
-        self._failures = 0
-        self.state, self.trouble = State.AUTHORIZED, ""
-        self._schedule()
-
-    def _schedule(self) -> None:
-        if self._current is None:
-            return
-        due = self._current.tokens.refresh_at(self._spread())
-        if due is not None:
-            self._start_timer(max(due - self._now(), 0.0), due)
-
-    def _start_timer(self, seconds: float, due: float | None = None) -> None:
-        self._stop_timer()
-        if not self._stopped:
-            self._timer = self._clock.callLater(min(seconds, _LOOK), self._fired, due)
-
-    def _stop_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
-
-    def _fired(self, due: float | None) -> None:
-        self._timer = None
-        if due is not None and self._now() < due:
-            self._start_timer(due - self._now(), due)
-            return
-        self._refresh().addErrback(self._refresh_broke)
-
-    def _refresh_broke(self, failure: Failure) -> None:
-        if not failure.check(McpbridgeError):
-            self._log.failure("{name}: refreshing failed", failure, name=self.name)
-        self._not_refreshed(str(failure.value), None)
 
     def _expired(self, credentials: Credentials) -> bool:
         return credentials.tokens.expires_at is not None and self._now() >= credentials.tokens.expires_at
 
-    def _fail(self, text: str) -> None:
-        self.state, self.trouble = State.FAILING, text
-        self._log.warn("{name}: {text}", name=self.name, text=text)
 
-
-def _generation(credentials: Credentials | None) -> int:
-    return 0 if credentials is None else credentials.generation
-
-
-class Unready(McpbridgeError):
-    """There are credentials, but they cannot be used now."""
+def _token(credentials: Credentials | None) -> str:
+    return "" if credentials is None else credentials.tokens.access_token

@@ -17,3 +17,7 @@ class KeyUnusable(ConfigurationError):
 
 class LoginFailed(McpbridgeError):
     """A login did not come about; the text is for the human."""
+
+
+class Unready(McpbridgeError):
+    """There are credentials, but they cannot be used now."""

@@ -72,6 +72,7 @@ class Logins:
 
     def __attrs_post_init__(self) -> None:
         self._authorizer.begin_login = self._wanted
+        self._authorizer.regained = self._logged_in
 
     # Beginning.
 

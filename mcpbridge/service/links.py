@@ -1,17 +1,18 @@
 """
 A link performs what one bridge decides: it owns the transports of its upstream conversations and its timers.
 
-It decides nothing about MCP itself.
+It decides nothing about MCP itself. Should the bridge fail, which is a bug of ours, or a transport in a way that none
+may, the conversation is ended, so that nobody waits for what will not come.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import ParamSpec, Protocol
 
 import attrs
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -33,13 +34,18 @@ from mcpbridge.core.effects import (
     StopTimer,
     Tell,
 )
-from mcpbridge.core.errors import Fate, Loss, Reason, UpstreamUnavailable
+from mcpbridge.core.errors import Fate, Loss, McpbridgeError, Reason, UpstreamUnavailable
 from mcpbridge.core.events import Event
 from mcpbridge.core.jsonrpc import InvalidMessage, Message, RequestId
 from mcpbridge.core.printable import printable
 from mcpbridge.interfaces import IMessageLink, IMessageTransport
 
+_P = ParamSpec("_P")
+
 _WITH_URL = frozenset((Reason.AUTH_REQUIRED, Reason.INSUFFICIENT_SCOPE))
+
+
+_GONE = Loss(Fate.NEVER_SENT, Reason.UPSTREAM_UNREACHABLE, "the connection to the server is gone")
 
 
 class Listener(Protocol):
@@ -53,6 +59,9 @@ class Listener(Protocol):
 
     def go_on(self) -> None:
         """There is room again."""
+
+    def failed(self) -> None:
+        """What serves it has failed, and may have lost what the client waits for."""
 
 
 @attrs.define(eq=False, repr=False)
@@ -87,11 +96,19 @@ class Link:
         """The client is gone, or goes elsewhere."""
         if self._listeners.pop(session, None) is not None:
             self.relieved(session)
-            self._perform(self.bridge.detach(session))
+            self._safely(self.bridge.detach, session)
 
     def deliver(self, session: SessionId, event: Event) -> None:
-        """A client says something."""
-        self._perform(self.bridge.deliver(session, event))
+        """
+        A client says something. If that cannot be dealt with, which is a bug of ours, whatever was raised is for the
+        session, which knows who waits for it.
+        """
+        try:
+            effects = self.bridge.deliver(session, event)
+        except Exception:
+            self._safely(self.bridge.fired, None)
+            raise
+        self._perform(effects)
 
     def congested(self, session: SessionId) -> None:
         """
@@ -112,7 +129,7 @@ class Link:
 
     def wake(self) -> None:
         """What kept the server from letting us in is gone."""
-        self._perform(self.bridge.wake())
+        self._safely(self.bridge.wake)
 
     def stop(self, reason: Reason, text: str) -> Deferred[None]:
         """
@@ -120,8 +137,10 @@ class Link:
 
         @return: fires when no socket and no process is left.
         """
-        self._perform(self.bridge.close(reason, text))
+        self._safely(self.bridge.close, reason, text)
         self._listeners.clear()
+        for conversation in list(self._channels):
+            self._hang_up(conversation)
         done: Deferred[None] = Deferred()
         DeferredList(list(self._closing)).addCallback(lambda _: done.callback(None))
         return done
@@ -145,9 +164,42 @@ class Link:
         self._performing = True
         try:
             while self._effects:
-                self._do(self._effects.popleft())
+                effect = self._effects.popleft()
+                try:
+                    self._do(effect)
+                except Exception as error:  # noqa: BLE001  # Bugs have any type; it is logged with its traceback.
+                    self._log.failure("{name}: a step could not be performed", name=printable(self.bridge.name))
+                    if isinstance(effect, Connect):
+                        self._lose(effect.conversation, _not_begun(error))
+                    elif isinstance(effect, Send):
+                        self._lose(effect.conversation, _broken(error))
         finally:
             self._performing = False
+
+    def _safely(self, ask: Callable[_P, Iterable[BridgeEffect]], *args: _P.args, **kwargs: _P.kwargs) -> None:
+        """Tell the bridge something, and perform what it decides."""
+        try:
+            effects = ask(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001  # as above
+            self._log.failure("{name}: the bridge failed", name=printable(self.bridge.name))
+            self._start_over(error)
+        else:
+            self._perform(effects)
+
+    def _start_over(self, error: Exception) -> None:
+        """Nobody knows what the bridge was in the middle of: end all conversations, and have all clients begin anew."""
+        for conversation in list(self._channels):
+            self._lose(conversation, _broken(error))
+        for listener in list(self._listeners.values()):
+            listener.failed()
+
+    def _lose(self, conversation: ConversationId, loss: Loss) -> None:
+        """What is under way there is lost: some is asked again, the rest gets an error."""
+        self._hang_up(conversation)
+        try:
+            self._perform(self.bridge.disconnected(conversation, loss))
+        except Exception:  # noqa: BLE001  # as above
+            self._log.failure("{name}: a conversation cannot be given up", name=printable(self.bridge.name))
 
     def _do(self, effect: BridgeEffect) -> None:
         match effect:
@@ -159,6 +211,9 @@ class Link:
                 channel = self._channels.get(conversation)
                 if channel is not None:
                     channel.transport.send(message, within)
+                else:
+                    # The bridge knows that as a rule; if not, nobody is to wait.
+                    self._lose(conversation, _GONE)
             case Drop(conversation, request_id):
                 channel = self._channels.get(conversation)
                 if channel is not None:
@@ -189,7 +244,7 @@ class Link:
 
     def _fired(self, key: Hashable) -> None:
         del self._timers[key]
-        self._perform(self.bridge.fired(key))
+        self._safely(self.bridge.fired, key)
 
     def _connect(self, conversation: ConversationId) -> None:
         channel = _Channel(self, conversation, self._make_transport())
@@ -203,7 +258,7 @@ class Link:
         channel = self._channels.pop(conversation, None)
         if channel is None:
             return
-        closing = channel.hang_up()
+        closing = maybeDeferred(channel.hang_up)
         self._closing.add(closing)
         closing.addErrback(self._failed_to_close)
         closing.addCallback(lambda _: self._closing.discard(closing))
@@ -229,7 +284,7 @@ class _Channel:
 
     def connected(self, _: None) -> None:
         if not self._over:
-            self._link._perform(self._link.bridge.connected(self._conversation))
+            self._link._safely(self._link.bridge.connected, self._conversation)
 
     def connect_failed(self, failure: Failure) -> None:
         if self._over:
@@ -238,8 +293,7 @@ class _Channel:
             self._end(failure.value.loss)
             return
         self._link._log.failure("{name}: cannot connect", failure, name=printable(self._link.bridge.name))
-        text = f"mcpbridge itself failed ({type(failure.value).__name__}); its log says more"
-        self._end(Loss(Fate.FAILED, Reason.UPSTREAM_UNREACHABLE, text))
+        self._end(_not_begun(failure.value))
 
     def hang_up(self) -> Deferred[None]:
         self._over = True
@@ -248,7 +302,7 @@ class _Channel:
     def received(self, message: Message, within: RequestId | None) -> None:
         """See L{IMessageLink}."""
         if not self._over:
-            self._link._perform(self._link.bridge.received(self._conversation, message, within))
+            self._link._safely(self._link.bridge.received, self._conversation, message, within)
 
     def received_batch(self, messages: Sequence[Message | InvalidMessage]) -> None:
         """See L{IMessageLink}."""
@@ -262,12 +316,12 @@ class _Channel:
     def received_garbage(self, invalid: InvalidMessage) -> None:
         """See L{IMessageLink}."""
         if not self._over:
-            self._link._perform(self._link.bridge.received_garbage(self._conversation, invalid))
+            self._link._safely(self._link.bridge.received_garbage, self._conversation, invalid)
 
     def request_lost(self, request_id: RequestId, loss: Loss) -> None:
         """See L{IMessageLink}."""
         if not self._over:
-            self._link._perform(self._link.bridge.request_lost(self._conversation, request_id, loss))
+            self._link._safely(self._link.bridge.request_lost, self._conversation, request_id, loss)
 
     def disconnected(self, loss: Loss) -> None:
         """See L{IMessageLink}."""
@@ -286,4 +340,19 @@ class _Channel:
 
     def _end(self, loss: Loss) -> None:
         self._link._gone(self._conversation)
-        self._link._perform(self._link.bridge.disconnected(self._conversation, loss))
+        self._link._safely(self._link.bridge.disconnected, self._conversation, loss)
+
+
+def _not_begun(error: BaseException | None) -> Loss:
+    # The next time would be the same. What the configuration says may be to blame, and then it is said what.
+    text = str(error) if isinstance(error, McpbridgeError) else _ours(error)
+    return Loss(Fate.FAILED, Reason.UPSTREAM_UNREACHABLE, text)
+
+
+def _broken(error: BaseException | None) -> Loss:
+    # Whatever was written may have been read.
+    return Loss(Fate.UNKNOWN, Reason.OUTCOME_UNKNOWN, _ours(error))
+
+
+def _ours(error: BaseException | None) -> str:
+    return f"mcpbridge itself failed ({type(error).__name__}); its log says more"

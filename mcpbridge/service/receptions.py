@@ -102,6 +102,8 @@ class Reception:
                 self._remember()
             except ValueError as error:
                 self._log.warn("A client's state could not be restored: {error}", error=printable(str(error)))
+            except Exception:  # noqa: BLE001  # Bugs have any type; it is logged with its traceback.
+                self._log.failure("{name}: a client's state could not be restored", name=printable(name))
         self._transport.connect(self).addErrback(self._cannot_connect)
 
     def move(self, server: Server | None, missing: str) -> None:
@@ -133,7 +135,7 @@ class Reception:
             self._log.failure("A message of a client could not be dealt with")
             if isinstance(message, Request):
                 error = ErrorObject(INTERNAL_ERROR, "mcpbridge failed to deal with this request; its log says more")
-                self._transport.send(Error(message.id, error), message.id)
+                self._send(Error(message.id, error), message.id)
 
     def _received(self, message: Message, within: RequestId | None) -> None:
         found = classify(message)
@@ -270,8 +272,8 @@ class Reception:
     def _remember(self) -> None:
         if self._legacy is None:
             return
-        memento = self._legacy.peer.memento()
-        if memento == self._memento:
+        memento = self._legacy.memento()
+        if memento is None or memento == self._memento:
             return
         self._memento = memento
         try:

@@ -24,6 +24,7 @@ from mcpbridge.upstream.childprocess import ChildLimits
 from mcpbridge.upstream.command import Command, Launcher
 from mcpbridge.upstream.detect import TransportKind, http_transport
 from mcpbridge.upstream.lineage import Lineage
+from mcpbridge.upstream.stillbirths import Stillbirths
 
 
 @attrs.define(eq=False)
@@ -34,6 +35,7 @@ class Transports:
     @ivar _state_dir: the folder that tells our processes from those of other daemons.
     @ivar _environment: what children inherit a little of.
     @ivar _kinds: by URL, which transport was found out to be spoken there.
+    @ivar _stillbirths: by name, which servers' children die as soon as they are started.
     @ivar authorizers: what lets us in to servers behind a URL.
     """
 
@@ -42,6 +44,7 @@ class Transports:
     _environment: Mapping[str, str] = attrs.field(repr=False)
     _launcher: Launcher = attrs.field(factory=Launcher.find)
     _kinds: dict[str, TransportKind] = attrs.Factory(dict)
+    _stillbirths: dict[str, Stillbirths] = attrs.Factory(dict)
     _lineage: Lineage = attrs.field(init=False)
     _reaper: Reaper = attrs.field(init=False)
     authorizers: Authorizers = attrs.field(init=False)
@@ -82,8 +85,9 @@ class Transports:
         folder = upstream.cwd or (cwd if os.path.isdir(cwd) else None)
         command = Command((upstream.command, *upstream.args), upstream.env, folder)
         limits = ChildLimits(line=upstream.settings.max_message)
+        stillbirths = self._stillbirths.setdefault(upstream.name, Stillbirths(self._reactor))
         return ChildTransport(
-            self._reactor, upstream.name, command, self._lineage, self._launcher, self._environment, limits
+            self._reactor, upstream.name, command, self._lineage, self._launcher, self._environment, limits, stillbirths
         )
 
     def _http(self, upstream: HTTPUpstream) -> IMessageTransport:

@@ -27,6 +27,7 @@ from mcpbridge.upstream.childprocess import PIPE_SIZE, ChildEvents, ChildLimits,
 from mcpbridge.upstream.command import Command, Launcher, cannot_start
 from mcpbridge.upstream.lineage import Lineage
 from mcpbridge.upstream.stderr import Allowance, Mask
+from mcpbridge.upstream.stillbirths import Stillbirths
 
 _P = ParamSpec("_P")
 
@@ -62,6 +63,7 @@ class ChildTransport:
         launcher: Launcher,
         environment: Mapping[str, str],
         limits: ChildLimits | None = None,
+        stillbirths: Stillbirths | None = None,
     ) -> None:
         """
         @param reactor: has to be an L{IReactorTime} and an L{twisted.internet.interfaces.IReactorFDSet} too.
@@ -69,11 +71,13 @@ class ChildTransport:
         @param lineage: of the daemon, one for all.
         @param launcher: one for all.
         @param environment: the daemon's own, of which the child inherits a little.
+        @param stillbirths: of the upstream, one for all its children.
         """
         limits = ChildLimits() if limits is None else limits
         self._clock = IReactorTime(reactor)
         self._name = name
         self._mask = Mask(command.env)
+        self._stillbirths = Stillbirths(self._clock) if stillbirths is None else stillbirths
         events = ChildEvents(self._received, self._output_ended, self._weigh, self._input_broken, self._exited)
         self._child = ChildProcess(reactor, name, command, lineage, launcher, environment, limits, events)
         self._link: IMessageLink | None = None
@@ -90,6 +94,8 @@ class ChildTransport:
         self._told_congested = False
         self._losing: IDelayedCall | None = None
         self._is_started = False
+        self._born = 0.0
+        self._has_spoken = False
         # Over: nothing can be sent and nothing more is told of the child. Silent: nothing is told at all.
         self._is_over = False
         self._is_silent = False
@@ -116,6 +122,7 @@ class ChildTransport:
             self._is_over = True
             return fail(Failure())
         self._is_started = True
+        self._born = self._clock.seconds()
         if self._is_paused:
             self._child.stdout.pause()
         return succeed(None)
@@ -198,6 +205,9 @@ class ChildTransport:
 
     def _pass_on(self, found: Message | Batch | InvalidMessage) -> None:
         assert self._link is not None
+        if not self._has_spoken and not isinstance(found, InvalidMessage):
+            self._has_spoken = True
+            self._stillbirths.spoke()
         if isinstance(found, Batch):
             self._tell(self._link.received_batch, found.elements)
         elif isinstance(found, InvalidMessage):
@@ -267,12 +277,12 @@ class ChildTransport:
     def _exited(self) -> None:
         # Whatever it answered before it died is in the pipe by now.
         self._child.stdout.drain(PIPE_SIZE)
-        self._lose(Reason.OUTCOME_UNKNOWN, self._child.epitaph)
+        self._lose(Reason.OUTCOME_UNKNOWN, self._child.epitaph, is_dead=True)
 
     def _give_up(self, why: str) -> None:
         self._lose(Reason.MALFORMED, f"the server is being restarted: {why}")
 
-    def _lose(self, reason: Reason, text: str) -> None:
+    def _lose(self, reason: Reason, text: str, is_dead: bool = False) -> None:
         self._stop_losing()
         self._deliver(in_any_case=True)
         self._take_rest()
@@ -280,9 +290,14 @@ class ChildTransport:
             return
         self._is_over = True
         assert self._link is not None
+        unsent = Loss(Fate.NEVER_SENT, Reason.UPSTREAM_UNREACHABLE, text)
+        loss = Loss(Fate.UNKNOWN, reason, text)
+        if is_dead and not self._has_spoken and self._stillbirths.died(self._born, self._child.status):
+            text = f"the server ends as soon as it is started: {text}"
+            unsent = loss = Loss(Fate.FAILED, Reason.UPSTREAM_UNREACHABLE, text)
         for request_id in self._child.stdin.unbegun():
-            self._tell(self._link.request_lost, request_id, Loss(Fate.NEVER_SENT, Reason.UPSTREAM_UNREACHABLE, text))
-        self._tell(self._link.disconnected, Loss(Fate.UNKNOWN, reason, text))
+            self._tell(self._link.request_lost, request_id, unsent)
+        self._tell(self._link.disconnected, loss)
         self._child.end()
 
     def _take_rest(self) -> None:

@@ -73,7 +73,12 @@ class ChildEvents:
 
 
 class ChildProcess:
-    """One process. Its pipes are there once it was started."""
+    """
+    One process. Its pipes are there once it was started.
+
+    @ivar pid: its id; 0 before.
+    @ivar status: what it exited with; L{None} while it lives, and if it was killed.
+    """
 
     _log = Logger()
 
@@ -110,6 +115,7 @@ class ChildProcess:
         self._said = StandardError(name, self._clock, Mask(command.env))
         self._marker: Marker | None = None
         self._exit: str | None = None
+        self.status: int | None = None
         self._wake: Callable[[], None] | None = None
         self._waiters: list[Deferred[None]] | None = None
         self._is_gone = False
@@ -186,6 +192,7 @@ class ChildProcess:
 
     def _process_exited(self, reason: Failure) -> None:
         self._exit = _in_words(reason)
+        self.status = _status(reason)
         # The process may die while it is being started, and be reported from there. And nothing may be closed while
         # the reactor has more to tell of what it found: it would tell it to whoever gets the descriptors next.
         self._clock.callLater(0, self._tell_exited)
@@ -296,6 +303,14 @@ def _refused(error: Exception) -> UpstreamUnavailable:
         return cannot_start(error.strerror or str(error), fate)
     # A NUL in an argument, or a name in the environment that is none.
     return cannot_start(str(error))
+
+
+def _status(reason: Failure) -> int | None:
+    ended = reason.value
+    if not isinstance(ended, ProcessTerminated):
+        return 0
+    status: int | None = ended.exitCode
+    return status if ended.signal is None else None
 
 
 def _in_words(reason: Failure) -> str:

@@ -231,11 +231,13 @@ class Call:
             return
         self._response = response
         self._next(self.dialogue.head_received, _head_of(response), self._wire.clock.seconds())
+        self.look_settled()
 
     def _not_answered(self, failure: Failure) -> None:
         self._requesting = None
         if not self.over:
             self._next(self.dialogue.failed, loss_of(failure), self._wire.clock.seconds())
+            self.look_settled()
 
     def _broken(self, failure: Failure) -> None:
         self._log.failure("a bug: a step could not be performed", failure=failure)

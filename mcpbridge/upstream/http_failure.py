@@ -35,7 +35,10 @@ def loss_of(failure: Failure) -> Loss:
             # Who stands between us and the connection knows best what became of the request.
             return cause.loss
         if isinstance(cause, NotConnected):
-            return Loss(Fate.NEVER_SENT, Reason.UPSTREAM_UNREACHABLE, excerpt(str(cause)))
+            text = excerpt(str(cause))
+            if cause.refused:
+                text += "; waiting for a server to listen there. Is it started, and is its url right?"
+            return Loss(Fate.NEVER_SENT, Reason.UPSTREAM_UNREACHABLE, text)
         if isinstance(cause, _REFUSED):
             return Loss(Fate.FAILED, Reason.MALFORMED, f"the answer is refused: {excerpt(str(cause))}")
         if isinstance(cause, _TIMEOUT):

@@ -6,6 +6,8 @@ HTTP keeps no order between requests on different connections. So that nothing s
  - a notification waits until every request sent before it is written, and for the notification before it to be
  accepted;
  - requests wait until C{notifications/initialized} is accepted;
+ - those that make the server do something wait a moment longer, until it is known whether there is a stream for what it
+ has to say meanwhile, and whatever is asked after them waits with them;
  - answers to the counterpart's requests wait for nothing, or calls that wait for them would hold their places for ever;
  - subscriptions wait for nothing and hold up nothing, since their streams stay open.
 
@@ -29,6 +31,9 @@ from mcpbridge.upstream.http_call import Call
 
 #: Messages that wait: above the first we are congested, below the second no more.
 _CONGESTED, _RELIEVED = 256, 64
+
+#: What may make a server say something of its own, at once.
+_ACTING = frozenset(("tools/call", "prompts/get", "resources/read"))
 
 #: Bytes of an envelope, more or less.
 _ENVELOPE = 200
@@ -74,6 +79,7 @@ class Outbox:
     _unwritten: set[Call] = attrs.field(init=False, factory=set)
     _notice: Call | None = attrs.field(init=False, default=None)
     _patience: IDelayedCall | None = attrs.field(init=False, default=None)
+    _holding: IDelayedCall | None = attrs.field(init=False, default=None)
     _noticing: Message | None = attrs.field(init=False, default=None)
     _initialized: Notification | None = attrs.field(init=False, default=None)
     _congested: bool = attrs.field(init=False, default=False)
@@ -83,7 +89,7 @@ class Outbox:
         if isinstance(message, Request):
             if is_standing(message):
                 self._start_standing(message)
-            elif self._may_request and not self._requests:
+            elif self._may_request and not self._requests and not self._is_held(message):
                 self._start_request(message)
             else:
                 self._wait(self._requests, message)
@@ -121,14 +127,26 @@ class Outbox:
             self._notice_over()
         self._next()
 
+    def hold(self) -> None:
+        """The stream on which the server may say what requests make it say is about to open."""
+        self._stop_holding()
+        self._holding = self._clock.callLater(self._limits.stream_patience, self._held_long_enough)
+
+    def let_go(self) -> None:
+        """The stream is there, or there is none."""
+        if self._holding is not None:
+            self._stop_holding()
+            self._next()
+
     def close(self) -> None:
         """Send nothing any more."""
+        self._stop_holding()
         for queue in (self._requests, self._notices, self._answers):
             queue.clear()
         self._stop_patience()
 
     def _next(self) -> None:
-        while self._requests and self._may_request:
+        while self._requests and self._may_request and not self._is_held(self._requests[0].message):
             waiting = self._requests.popleft()
             self._waits_no_more(waiting)
             self._start_request(waiting.message)
@@ -141,6 +159,18 @@ class Outbox:
     @property
     def _may_request(self) -> bool:
         return self._initialized is None and len(self._requesting) < self._limits.max_posts
+
+    def _is_held(self, message: Message) -> bool:
+        return self._holding is not None and isinstance(message, Request) and message.method in _ACTING
+
+    def _held_long_enough(self) -> None:
+        self._holding = None
+        self._next()
+
+    def _stop_holding(self) -> None:
+        holding, self._holding = self._holding, None
+        if holding is not None:
+            holding.cancel()
 
     def _start_request(self, message: Message) -> None:
         call = self._owner.start(message)

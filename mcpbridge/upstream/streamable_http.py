@@ -252,6 +252,9 @@ class StreamableHTTPTransport:
 
     def settled(self, call: Call) -> None:
         """A call was answered, but its stream is still open."""
+        if isinstance(call.dialogue, StreamDialogue):
+            self._outbox.let_go()
+            return
         self._forget(call)
         self._lingering.append(call)
         if len(self._lingering) > self._limits.max_lingering:
@@ -264,12 +267,15 @@ class StreamableHTTPTransport:
         """A call is over."""
         self._calls.discard(call)
         self._forget(call)
-        if call.settled:
+        if isinstance(call.dialogue, StreamDialogue):
+            self._outbox.let_go()
+        elif call.settled:
             self._lingering.remove(call)
         if self._session.stream_due and not self._closing:
-            # Before the requests that wait for the session: what these make the server ask may come on this stream,
+            # Before the requests that wait for the session: what these make the server say may come on this stream,
             # and is lost if there is none yet.
             self._session.stream_due = False
+            self._outbox.hold()
             self._call(StreamDialogue(self._session)).start()
         self._outbox.done(call)
 

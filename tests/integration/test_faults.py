@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -187,6 +188,23 @@ class ChildFaultTests(LivingTestCase):
 
         self.assertIn("mute", failed(client.call("silence", within=QUICK)))
         self.assertEqual("here", client.text("echo", text="here"))
+
+    def test_ends_at_once(self) -> None:
+        """A child that ends as soon as it is started, twice in a row: its exit status and its last words, at once."""
+        script = "import sys; print('set FOO_KEY', file=sys.stderr); sys.exit(3)"
+        daemon = self.daemon({"sick": {"command": sys.executable, "args": ["-c", script]}})
+        client = self.client(daemon, "sick", ready=False)
+        begun = time.monotonic()
+
+        answer = client.request(
+            "initialize",
+            {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}},
+        )
+
+        # By rights 0.3 s. Servers that may come back are waited for twice as long as this.
+        self.assertLess(time.monotonic() - begun, 4.0)
+        self.assertIn("sick", failed(answer))
+        self.assertIn("exited with status 3; its last words: set FOO_KEY", failed(answer))
 
     def test_no_such_command(self) -> None:
         """A command that does not exist is named."""

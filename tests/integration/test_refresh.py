@@ -194,6 +194,38 @@ class RefreshTests(TestCase):
 
         await deferToThread(work)
 
+    async def test_login_elsewhere(self) -> None:
+        """
+        A client of one daemon was let in with empty lists, and another daemon is logged in to: at its next requests the
+        first finds the tools, and calls one; also after a logout and a new login there.
+        """
+
+        def work() -> None:
+            with ExitStack() as stack:
+                daemons = [stack.enter_context(self.daemon()) for _ in range(2)]
+                clients = self.relays(stack, daemons, 1)
+                for client in clients:
+                    self.assertEqual([], client.request("tools/list")["result"]["tools"])
+                    refused = client.call("whoami")
+                    self.assertEqual("auth_required", refused["error"]["data"]["mcpbridge"]["reason"])
+
+                self.log_in(daemons[0])
+                first = clients[1].request("tools/list")["result"]["tools"]
+                told = "notifications/tools/list_changed"
+                clients[1].wait_for(lambda message: message.get("method") == told, _ANSWERED, told)
+                second = clients[1].request("tools/list")["result"]["tools"]
+                said = self.call_at_once(clients[1:], 1)
+                self.assertNotIn("error", daemons[0].ask('logout {"server": "guarded"}'))
+                self.log_in(daemons[0])
+
+                again = self.call_at_once(clients[1:], 1)
+
+                self.assertEqual(([], ["whoami"]), (first, [tool["name"] for tool in second]))
+                self.assertEqual((["call 1"], ["call 2"]), (said, again))
+                self.assertEqual(["authorization_code"] * 2, self.granted())
+
+        await deferToThread(work)
+
     async def test_one_daemon_ahead(self) -> None:
         """The access is about to end: the daemon renews it unasked, and fifty calls come in the middle of that."""
         await deferToThread(self.ahead, 1)

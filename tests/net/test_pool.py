@@ -140,6 +140,7 @@ class EndpointTests(SynchronousTestCase):
 
         error = self.failureResultOf(response, NotConnected)
         self.assertEqual("cannot connect to 127.0.0.1:81: Connection refused", str(error.value))
+        self.assertTrue(error.value.refused)
 
     def test_timeout(self) -> None:
         """
@@ -151,6 +152,7 @@ class EndpointTests(SynchronousTestCase):
 
         error = self.failureResultOf(response, NotConnected)
         self.assertEqual("cannot connect to 127.0.0.1:81: no answer within 3 s", str(error.value))
+        self.assertFalse(error.value.refused)
 
     def test_cancelled(self) -> None:
         """

@@ -24,8 +24,8 @@ from mcpbridge.core.oauth.records import Credentials
 from mcpbridge.core.oauth.tokens import TokenSet
 from mcpbridge.net.producer import MessageProducer
 from mcpbridge.oauth.agent import AuthorizingAgent
-from mcpbridge.oauth.authorizer import Retry, Stop, Unready
-from mcpbridge.oauth.errors import StoreFailure
+from mcpbridge.oauth.errors import StoreFailure, Unready
+from mcpbridge.oauth.verdict import Retry, Stop
 from tests.core.oauth.facts import CLIENT, NOW, SERVER, UPSTREAM
 
 

@@ -22,9 +22,11 @@ from mcpbridge.core.oauth.errors import DiscoveryFailed, TokenRefused
 from mcpbridge.core.oauth.records import Credentials
 from mcpbridge.core.oauth.scopes import Scopes
 from mcpbridge.core.oauth.tokens import Denied, TokenSet, Unavailable
-from mcpbridge.oauth.authorizer import Authorizer, Retry, State, Stop, Unready
-from mcpbridge.oauth.errors import StoreFailure
+from mcpbridge.oauth.authorizer import Authorizer
+from mcpbridge.oauth.errors import StoreFailure, Unready
+from mcpbridge.oauth.standing import State
 from mcpbridge.oauth.store import SQLiteTokenStore
+from mcpbridge.oauth.verdict import Retry, Stop, Verdict
 from mcpbridge.service.state import state_in_memory
 from tests.core.oauth.facts import CLIENT, ISSUER, NOW, SERVER, UPSTREAM
 from tests.oauth.test_store import memory_store
@@ -82,6 +84,7 @@ class World:
     invited: list[Scopes | None] = attrs.Factory(list)
     store: SQLiteTokenStore = attrs.field(init=False)
     authorizer: Authorizer = attrs.field(init=False)
+    regained: int = 0
 
     def __attrs_post_init__(self) -> None:
         self.store = memory_store(self.connection)
@@ -91,6 +94,7 @@ class World:
             "it", UPSTREAM, self.oauth, self.clock, self.now, lambda: 0.5, self.store, exchange, leases
         )
         self.authorizer.begin_login = self.invite
+        self.authorizer.regained = self.regain
 
     def now(self) -> float:
         return NOW + float(self.clock.seconds())
@@ -98,6 +102,9 @@ class World:
     def invite(self, discovery: Discovery, scopes: Scopes | None) -> Deferred[str]:
         self.invited.append(scopes)
         return succeed("open https://x")
+
+    def regain(self) -> None:
+        self.regained += 1
 
     def tokens(self, number: int, life: float | None = 1000.0) -> TokenSet:
         return TokenSet(f"a{number}", self.now(), None if life is None else self.now() + life, f"r{number}", ("mcp",))
@@ -124,7 +131,7 @@ class AuthorizerTests(SynchronousTestCase):
         found = self.successResultOf(self._credentials(world))
         return None if found is None else found.tokens.access_token
 
-    def _unauthorized(self, world: World, shown: Credentials | None, again: bool = False) -> Retry | Stop:
+    def _unauthorized(self, world: World, shown: Credentials | None, again: bool = False) -> Verdict:
         return self.successResultOf(
             Deferred.fromCoroutine(world.authorizer.unauthorized(shown, BearerChallenge(scopes=("mcp",)), again))
         )
@@ -320,6 +327,98 @@ class AuthorizerTests(SynchronousTestCase):
         self.assertEqual([Retry, Retry, Retry, Stop, Stop], verdicts)
         self.assertEqual(3, len(world.exchange.asked))
         self.assertEqual(None, world.stored())
+
+    def test_elsewhere(self) -> None:
+        """A login made through another daemon is noticed by one that was refused, and told to those who wait."""
+        world = World()
+        self._unauthorized(world, None)
+        world.keep(world.tokens(1))
+
+        verdict = self._unauthorized(world, None)
+        late = self._unauthorized(world, None)
+
+        self.assertEqual((Retry(), Retry(), "a1"), (verdict, late, self._shown(world)))
+        self.assertEqual((1, 1, State.AUTHORIZED), (world.exchange.discovered, world.regained, world.authorizer.state))
+
+    def test_anew_elsewhere(self) -> None:
+        """One of another daemon after a logout there is numbered from the start: it is the newer one all the same."""
+        for generation in (1, 5, 9):
+            world = World()
+            world.keep(world.tokens(1), 5)
+            shown = self.successResultOf(self._credentials(world))
+            world.store.forget_all(world.authorizer.upstream, "default")
+            world.keep(world.tokens(7), generation)
+
+            verdict = self._unauthorized(world, shown)
+
+            self.assertEqual((Retry(), "a7", 0), (verdict, self._shown(world), len(world.exchange.asked)))
+
+    def test_anew_meanwhile(self) -> None:
+        """The same while the old ones are being renewed, which ends with a refusal: nothing is deleted."""
+        world = World()
+        world.keep(world.tokens(1, 100.0))
+        self._shown(world)
+        world.authorizer.stop()
+        world.clock.advance(100.0)
+        answer: Deferred[Any] = Deferred()
+        world.exchange.answers.append(answer)
+        waiting = self._credentials(world)
+        world.store.forget_all(world.authorizer.upstream, "default")
+        world.keep(world.tokens(7))
+
+        answer.callback(Denied("invalid_grant", "revoked"))
+
+        self.assertEqual("a7", self.successResultOf(waiting).tokens.access_token)  # type: ignore[union-attr]  # it is there
+        self.assertEqual("a7", world.stored().tokens.access_token)  # type: ignore[union-attr]  # likewise
+
+    def test_elsewhere_no_use(self) -> None:
+        """What the other daemon has is what was refused: a human is asked, and nothing is tried twice."""
+        world = World()
+        world.keep(attrs.evolve(world.tokens(1), refresh_token=None))
+        shown = self.successResultOf(self._credentials(world))
+
+        verdicts = [self._unauthorized(world, shown) for _ in range(3)]
+
+        self.assertEqual([Stop(Loss(Fate.REJECTED, Reason.AUTH_REQUIRED, "open https://x"))] * 3, verdicts)
+        self.assertEqual((1, 0), (world.exchange.discovered, world.regained))
+
+    def test_unsaved_elsewhere(self) -> None:
+        """What could not be written down is newer than what is written, unless somebody else wrote that since."""
+        for elsewhere, expected in ((False, "a2"), (True, "a7")):
+            world = World()
+            world.keep(world.tokens(1, 100.0))
+            self._shown(world)
+            world.authorizer.stop()
+            world.clock.advance(100.0)
+            world.exchange.answers.append(world.tokens(2))
+            world.connection.execute(
+                "CREATE TRIGGER full BEFORE INSERT ON secrets BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+            )
+            self.failureResultOf(self._credentials(world), StoreFailure)
+            world.connection.execute("DROP TRIGGER full")
+            if elsewhere:
+                world.keep(world.tokens(7))
+
+            verdict = self._unauthorized(world, self.successResultOf(self._credentials(world)), again=True)
+
+            self.assertIsInstance(verdict, Stop)
+            self.assertEqual(expected, self._shown(world))
+
+    def test_numbers(self) -> None:
+        """A number stands for one set of tokens for ever, also when everything was forgotten in between."""
+        world = World()
+        numbers = []
+
+        for number in range(1, 4):
+            credentials = Credentials(SERVER, CLIENT, UPSTREAM, ("mcp",), world.tokens(number))
+            self.successResultOf(
+                Deferred.fromCoroutine(world.authorizer.accept(world.authorizer.key(ISSUER), credentials))
+            )
+            numbers.append(world.stored().generation)  # type: ignore[union-attr]  # it is there
+            self.successResultOf(Deferred.fromCoroutine(world.authorizer.forget()))
+            world.clock.advance(1.0)
+
+        self.assertEqual(sorted(set(numbers)), numbers)
 
     def test_store_fails(self) -> None:
         """What cannot be read is said, and looked at again."""

@@ -33,6 +33,9 @@ class Listener:
     def go_on(self) -> None:
         pass
 
+    def failed(self) -> None:
+        pass
+
 
 class UpstreamServiceTests(SynchronousTestCase):
     """Whose link a client gets."""

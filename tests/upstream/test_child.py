@@ -24,6 +24,7 @@ from mcpbridge.upstream.childprocess import ChildLimits
 from mcpbridge.upstream.command import Command, Launcher
 from mcpbridge.upstream.lineage import Lineage
 from mcpbridge.upstream.processes import Running
+from mcpbridge.upstream.stillbirths import Stillbirths
 from tests.upstream.childworld import FakeChild, FakeReactor, FakeTable, RecordingLink
 
 PING = Request(1, "ping")
@@ -642,6 +643,83 @@ class LossTests(Case):
         self.assertEqual([(55, "SIGTERM")], self.table.signals)
         self.assertIsNone(self.successResultOf(self.transport.disconnect()))
         self.assertEqual([], self.reactor.getDelayedCalls())
+
+
+class StillbornTests(Case):
+    """Children that die before they have said a word."""
+
+    def make(self, env: dict[str, str] | None = None, command: str = sys.executable) -> ChildTransport:
+        """All of one server."""
+        self.stillbirths = getattr(self, "stillbirths", None) or Stillbirths(self.reactor)
+        return ChildTransport(
+            self.reactor,
+            "demo",
+            Command((command, "server.py"), env or {}),
+            self.lineage,
+            Launcher("/usr/bin/setsid", "/usr/bin/env"),
+            {},
+            ChildLimits(LINE),
+            self.stillbirths,
+        )
+
+    def live(self, says: bytes = b"", status: int = 1) -> tuple[object, ...]:
+        """
+        One life: it is asked something, says this, and dies.
+
+        @return: what is told of its end.
+        """
+        transport = self.make()
+        child = self.start(transport)
+        transport.send(PING)
+        child.says(says)
+        child.complains(b"no module named x\n")
+        self.reactor.turn(0.1)
+        self.die(child, status)
+        return self.link.told[-1]
+
+    def test_second(self) -> None:
+        """The first may be worth a second try; then it is hopeless, and the last words say why."""
+        first, second = self.live(), self.live()
+
+        text = "the server process exited with status 1; its last words: no module named x"
+        hopeless = Loss(Fate.FAILED, Reason.UPSTREAM_UNREACHABLE, f"the server ends as soon as it is started: {text}")
+        self.assertEqual((unknown(text), ("disconnected", hopeless)), (first, second))
+
+    def test_unsent(self) -> None:
+        """So is what it never got to read."""
+        self.live()
+        transport = self.make()
+        child = self.start(transport)
+        child.close("stdin")
+        transport.send(PING)
+        self.link.told.clear()
+
+        self.die(child)
+
+        self.assertEqual([Fate.FAILED, Fate.FAILED], [told[-1].fate for told in self.link.told])  # type: ignore[attr-defined]  # losses
+
+    def test_no_program(self) -> None:
+        """A shell that finds no program need not be asked twice."""
+        _, loss = self.live(status=127)
+
+        self.assertEqual(Fate.FAILED, loss.fate)  # type: ignore[attr-defined]  # it is one
+
+    def test_spoken(self) -> None:
+        """One that has said something may have done something; its last word may lack its newline."""
+        for says in (ANSWER_LINE, ANSWER_LINE[:-1]):
+            self.live()
+
+            _, loss = self.live(says)
+
+            self.assertEqual(Fate.UNKNOWN, loss.fate)  # type: ignore[attr-defined]  # as above
+
+    def test_noise_is_no_word(self) -> None:
+        """What is no message does not count."""
+        self.live()
+
+        _, loss = self.live(b"Usage: server KEY\n")
+
+        self.assertEqual(Fate.FAILED, loss.fate)  # type: ignore[attr-defined]  # as above
 
 
 class DisconnectTests(Case):

@@ -50,3 +50,15 @@ class LossTests(SynchronousTestCase):
         ]:
             loss = loss_of(Failure(error))
             self.assertEqual((fate, reason), (loss.fate, loss.reason), repr(error))
+
+    def test_refused(self) -> None:
+        """Where nothing listens, it is said what is waited for."""
+        said = [loss_of(Failure(NotConnected("cannot connect", refused=refused))).text for refused in (False, True)]
+
+        self.assertEqual(
+            [
+                "cannot connect",
+                "cannot connect; waiting for a server to listen there. Is it started, and is its url right?",
+            ],
+            said,
+        )

@@ -159,6 +159,49 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(first, second)
         self.assertEqual([*first, 0], self.started)
 
+    def test_held(self) -> None:
+        """
+        What makes the server act waits, and what comes after it too; what came before does not. Not for long.
+        """
+        requests = [Request(0, "tools/list"), Request(1, "tools/call"), Request(2, "ping")]
+        self.outbox.hold()
+        self.send(*requests, Result(9, Raw(b"{}")))
+        self.clock.advance(0.24)
+        first = self.started
+        self.done(0)
+
+        self.clock.advance(0.01)
+
+        self.assertEqual(([0, 9], [0, 9, 1, 2]), (first, self.started))
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_let_go(self) -> None:
+        """
+        Nor for a moment longer than needed; and what is withdrawn meanwhile is never sent.
+        """
+        self.outbox.hold()
+        self.send(Request(0, "resources/read"), Request(1, "prompts/get"), Request(2, "tools/call"))
+        first = self.started
+        self.outbox.withdraw(1)
+
+        self.outbox.let_go()
+        self.outbox.let_go()
+
+        self.assertEqual(([], [0, 2]), (first, self.started))
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_held_and_closed(self) -> None:
+        """
+        No timer outlives it.
+        """
+        self.outbox.hold()
+        self.outbox.hold()
+        self.send(Request(0, "tools/call"))
+
+        self.outbox.close()
+
+        self.assertEqual(([], []), (self.started, self.clock.getDelayedCalls()))
+
     def test_initialized_refused(self) -> None:
         """
         One that finds no room holds nobody up.

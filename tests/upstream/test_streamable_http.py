@@ -5,6 +5,7 @@ Tests for L{mcpbridge.upstream.streamable_http}.
 from __future__ import annotations
 
 import gzip
+import json
 from typing import Any
 
 import attrs
@@ -447,7 +448,9 @@ class OrderTests(SynchronousTestCase):
 
         self.assertIn(b"initialized", asked.body)
         self.assertEqual([], before)
-        self.assertEqual({"GET", "POST"}, {line.partition(" ")[0] for line in scene.world.asked()})
+        self.assertEqual("GET", scene.world.take()[0].method)
+        scene.world.turn(0.25)
+        self.assertEqual(CALL.id, json.loads(scene.world.take()[0].body)["id"])
 
     def test_not_for_ever(self) -> None:
         """
@@ -542,15 +545,57 @@ class StreamTests(SynchronousTestCase):
 
     def test_before_requests(self) -> None:
         """
-        It is asked for before the requests that waited for the session, which may make the server ask something on it.
+        It is there, or known not to be, before requests that may make the server say something on it; or they have
+        waited for long enough.
+        """
+        for answer in (
+            lambda _, wire: wire.begins(200, Content_Type="text/event-stream"),
+            lambda _, wire: wire.answers(405),
+            lambda _, wire: wire.answers(404),
+            lambda _, wire: wire.answers(503),
+            lambda _, wire: wire.drop(),
+            lambda scene, _: scene.world.turn(0.25),
+        ):
+            scene = Scene()
+            scene.asks(INITIALIZE).json(INITIALIZE_RESULT, Mcp_Session_Id="s1")
+            scene.send(INITIALIZED, CALL)
+            scene.world.take()[1].answers(202)
+            asked, wire = scene.world.take()
+            scene.world.turn(0.2)
+            before = scene.world.asked()
+
+            answer(scene, wire)
+
+            self.assertEqual(("GET", []), (asked.method, before))
+            self.assertEqual(CALL.id, json.loads(scene.world.take()[0].body)["id"])
+
+    def test_lists_need_no_stream(self) -> None:
+        """
+        What makes the server do nothing does not wait for it.
         """
         scene = Scene()
         scene.asks(INITIALIZE).json(INITIALIZE_RESULT, Mcp_Session_Id="s1")
-        scene.send(INITIALIZED, CALL)
+        scene.send(INITIALIZED, Request(7, "tools/list"))
 
         scene.world.take()[1].answers(202)
 
         self.assertEqual(["GET", "POST"], [scene.world.take()[0].method for _ in range(2)])
+
+    def test_never_again(self) -> None:
+        """
+        Once it is known whether there is a stream, nothing waits, also when it is asked for again.
+        """
+        scene = Scene().opened(stream=200)
+        wire = scene.world.wires[-1]
+        wire.streams(event(b'{"jsonrpc":"2.0","method":"a"}', "e1"))
+        scene.asks().json(RESULT)
+        wire.drop()
+        scene.world.turn(1.0)
+        scene.world.take()
+
+        scene.send(attrs.evolve(CALL, id=77))
+
+        self.assertEqual(77, json.loads(scene.world.take()[0].body)["id"])
 
     def test_opened(self) -> None:
         """
@@ -633,6 +678,7 @@ class DisconnectTests(SynchronousTestCase):
         DELETE with the session id; then nothing is left.
         """
         scene = Scene().opened(stream=200)
+        scene.world.wires[-1].streams()
         scene.asks()
 
         gone = scene.transport.disconnect()

@@ -91,6 +91,7 @@ class HTTPLimits:
     @ivar notice_deadline: seconds until a notification must have been accepted.
     @ivar order_patience: seconds that one notification waits for the one before it to be accepted.
     @ivar initialized_patience: seconds that requests wait for C{notifications/initialized} to be accepted.
+    @ivar stream_patience: seconds that requests which make a server act wait for the shared stream to be there.
     @ivar head_deadline: seconds until the shared stream must have answered with a head; some send it with the first
         event.
     @ivar complaint_deadline: seconds for the body of an error.
@@ -108,6 +109,7 @@ class HTTPLimits:
     notice_deadline: float = 30.0
     order_patience: float = 1.0
     initialized_patience: float = 10.0
+    stream_patience: float = 0.25
     head_deadline: float = 300.0
     complaint_deadline: float = 5.0
     farewell_deadline: float = 5.0

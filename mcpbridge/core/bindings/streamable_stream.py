@@ -25,6 +25,7 @@ class StreamDialogue(BareDialogue):
     """The shared stream. See L{mcpbridge.core.bindings.dialogue.Dialogue}."""
 
     _session: StreamableHTTP
+    _answered: bool = attrs.field(init=False, default=False)
     _opened: bool = attrs.field(init=False, default=False)
     _opened_at: float = attrs.field(init=False, default=0.0)
     _last_event_id: str = attrs.field(init=False, default="")
@@ -35,12 +36,18 @@ class StreamDialogue(BareDialogue):
         self._attempt = Attempt(self._session.moved)
         self._resumption = Resumption(self._session.random, None, None)
 
+    @property
+    def settled(self) -> bool:
+        """Whether it is known if there is a stream: the first answer has come, or there was none."""
+        return self._answered
+
     def begin(self) -> Step:
         """GET it."""
         return self._ask(0.0)
 
     def head_received(self, head: ResponseHead, now: float) -> Step:
         """405 is how a server says that it has none (Listening for Messages from the Server, 2)."""
+        self._answered = self._answered or not 300 <= head.status < 400
         if head.status == 200 and head.media_type == MediaType.EVENTS:
             self._opened, self._opened_at = True, now
             return ReadEvents(self._session.limits.max_message)
@@ -83,6 +90,7 @@ class StreamDialogue(BareDialogue):
 
     def failed(self, loss: Loss, now: float) -> Step:
         """Ask for it again, later and later."""
+        self._answered = True
         return self._again(now, loss.retry_after)
 
     def _again(self, now: float, wanted: float | None = None) -> Step:

@@ -47,6 +47,20 @@ class StreamTests(SynchronousTestCase):
             assert isinstance(step, Finish)
             self.assertEqual([Noise], [type(delivery) for delivery in step.deliveries])
 
+    def test_settled(self) -> None:
+        """
+        Whether there is one is known with the first answer that leads nowhere else, or when there was none.
+        """
+        asked, moved, opened, busy, lost = (begun()[0] for _ in range(5))
+
+        moved.head_received(ResponseHead(307, {"location": "/elsewhere"}), 0.0)
+        opened.head_received(OPEN, 0.0)
+        busy.head_received(ResponseHead(503), 0.0)
+        lost.failed(UNSENT, 0.0)
+
+        found = [dialogue.settled for dialogue in (asked, moved, opened, busy, lost)]
+        self.assertEqual([False, False, True, True, True], found)
+
     def test_passing(self) -> None:
         """
         A server in trouble is asked again, later and later, and not before it wants.
