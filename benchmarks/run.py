@@ -13,13 +13,14 @@ import time
 import traceback
 from collections.abc import Callable
 
-from benchmarks import calls, large, memory, relays, startup, streaming, throughput
+from benchmarks import calls, large, memory, relays, startup, streaming, throughput, translated
 from benchmarks.subjects import Bench
 from benchmarks.table import Row, show
 
 BENCHMARKS: dict[str, Callable[..., list[Row]]] = {
     "startup": startup.measure,
     "calls": calls.measure,
+    "translated": translated.measure,
     "throughput": throughput.measure,
     "streaming": streaming.measure,
     "large": large.measure,

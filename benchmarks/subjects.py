@@ -140,7 +140,7 @@ class Bench:
     @ivar remote: L{None} when npm or the package is missing; then the reason is in L{missing}.
     """
 
-    PATHS = ("/sse/40/0", "/json/40/0", "/sse/40/80", "/sse/1000/0")
+    PATHS = ("/sse/40/0", "/json/40/0", "/sse/40/80", "/sse/1000/0", "/stateless/40/0")
 
     def __init__(self, upstream: Upstream, daemon: Daemon) -> None:
         self.upstream = upstream

@@ -1,8 +1,9 @@
 """
-A small, fast Streamable HTTP server of the session era, in a process of its own, so that it is never the bottleneck.
+A small, fast Streamable HTTP server, in a process of its own, so that it is never the bottleneck.
 
 C{python -m benchmarks.upstream} prints its port. The path says what it is: C{/sse/40/0} answers with event streams, has
-40 tools and no delay; C{/json/1000/80} answers with plain JSON, has 1000 tools and waits 80 ms before each answer.
+40 tools and no delay; C{/json/1000/80} answers with plain JSON, has 1000 tools and waits 80 ms before each answer. They
+are of the session era; C{/stateless/40/0} is of the stateless one, and answers with event streams.
 C{/stats} tells how many requests and connections there were for each path. It knows nothing of mcpbridge.
 """
 
@@ -96,7 +97,7 @@ class Connection(asyncio.Protocol):
             self._seen.add(path)
             connections[path] += 1
         parts = path.split("/")
-        if len(parts) != 4 or parts[1] not in ("sse", "json"):
+        if len(parts) != 4 or parts[1] not in ("sse", "json", "stateless"):
             self._whole(404, b"")
         elif method == "GET":
             self.transport.write(_STREAM_HEAD + chunk(b": open\n\n"))
@@ -130,7 +131,9 @@ class Connection(asyncio.Protocol):
         method = message["method"]
         more = b""
         result: Any
-        if method == "initialize":
+        if style == "stateless" and method == "server/discover":
+            result = {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}
+        elif style != "stateless" and method == "initialize":
             more = b"Mcp-Session-Id: %d\r\n" % next(_sessions)
             result = {
                 "protocolVersion": message["params"]["protocolVersion"],
@@ -149,6 +152,8 @@ class Connection(asyncio.Protocol):
             error = {"code": -32601, "message": "Method not found"}
             self._answer(style, json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": error}).encode(), b"")
             return
+        if style == "stateless":
+            result = {**result, "resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
         self._answer(style, json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}).encode(), more)
 
     def _answer(self, style: str, message: bytes, more: bytes) -> None:
