@@ -212,7 +212,10 @@ class Bridge:
 
     def deliver(self, session: SessionId, event: Event) -> Sequence[BridgeEffect]:
         """A client says something."""
-        self._walk(session, self._desks.up(session, event))
+        if self._desks.passes(session, event):
+            self._enter(session, event)
+        else:
+            self._walk(session, self._desks.up(session, event))
         return self._take()
 
     def _walk(self, session: SessionId, steps: Sequence[Step]) -> None:
@@ -430,7 +433,10 @@ class Bridge:
         self._lists.failed(xid, exchange, error)
 
     def _tell(self, session: SessionId, event: Event) -> None:
-        self._walk(session, self._desks.down(session, event))
+        if self._desks.passes(session, event):
+            self._effects.append(Tell(session, event))
+        else:
+            self._walk(session, self._desks.down(session, event))
 
     def _take(self) -> Sequence[BridgeEffect]:
         effects = self._effects.copy()

@@ -107,13 +107,16 @@ class Desk:
 
     @property
     def is_idle(self) -> bool:
-        """Whether the client and the server understand each other, and what either says passes as it is."""
-        match self.offer.dialect:
-            case Dialect.NONE:
-                return True
-            case Dialect.EXTENSION:
-                return self._version >= STATELESS
-        return False
+        """Whether there is nothing to do about what either says."""
+        if self._opening is not None or not self._is_understood:
+            return False
+        return not (self._requests or self._augmented or self._pursuits or self._waiting)
+
+    @property
+    def _is_understood(self) -> bool:
+        """Whether what the client and the server say of tasks passes as it is."""
+        dialect = self.offer.dialect
+        return dialect is Dialect.NONE or (dialect is Dialect.EXTENSION and self._version >= STATELESS)
 
     # The client speaks.
 
@@ -122,11 +125,11 @@ class Desk:
         match event:
             case Opened():
                 return (Up(self._introduced(event)),)
-            case Called(method="tools/call") if not self.is_idle:
+            case Called(method="tools/call") if not self._is_understood:
                 return self._called(event)
             case Called(method="tools/list") if self._is_told_of_options:
                 self._lists.add(event.xid)
-            case Called() if event.method.startswith("tasks/") and not self.is_idle:
+            case Called() if event.method.startswith("tasks/") and not self._is_understood:
                 return self._asked(event)
             case Cancelled():
                 return self._cancelled(event)
@@ -279,6 +282,8 @@ class Desk:
             case Completed() if event.xid == self._opening:
                 self._opening = None
                 return (Down(attrs.evolve(event, result=self._for_client(event.result))),)
+            case Failed() if event.xid == self._opening:
+                self._opening = None
             case Introduced():
                 return (Down(Introduced(self._for_client(event.opening))),)
             case Completed() | Failed() if event.xid in self._requests:

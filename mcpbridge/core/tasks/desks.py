@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from mcpbridge.core.effects import SessionId
 from mcpbridge.core.errors import ErrorObject
-from mcpbridge.core.events import Event, ExchangeId, InputRequired
+from mcpbridge.core.events import Event, ExchangeId, InputRequired, Introduced, Opened
 from mcpbridge.core.tasks import shapes
 from mcpbridge.core.tasks.desk import Desk
 from mcpbridge.core.tasks.offer import Offer
@@ -56,14 +56,18 @@ class Desks:
         """A client is gone."""
         return self._by_session.pop(session).close()
 
+    def passes(self, session: SessionId, event: Event) -> bool:
+        """Whether there is nothing to do about what one side says to the other: this is asked of every message."""
+        desk = self._by_session.get(session)
+        return desk is None or (desk.is_idle and not isinstance(event, Opened | Introduced))
+
     def up(self, session: SessionId, event: Event) -> Sequence[Step]:
         """A client says something."""
         return self._by_session[session].up(event)
 
     def down(self, session: SessionId, event: Event) -> Sequence[Step]:
-        """The bridge has something for a client, which may be gone."""
-        desk = self._by_session.get(session)
-        return () if desk is None else desk.down(event)
+        """The bridge has something for a client."""
+        return self._by_session[session].down(event)
 
     def fired(self, session: SessionId, key: Hashable, overdue: ErrorObject) -> Sequence[Step]:
         """

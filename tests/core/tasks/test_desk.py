@@ -111,9 +111,10 @@ class PassingTests(SynchronousTestCase):
             ends = Ends(client, server)
             call = Called(5, "tools/call", raw({"name": "x", "task": {}}))
 
+            is_idle = ends.desk.is_idle
             steps = ends.desk.up(call)
 
-            self.assertTrue(ends.desk.is_idle)
+            self.assertTrue(is_idle)
             self.assertIs(call, steps[0].event)  # type: ignore[union-attr] # it is an Up
 
     def test_session_dialect(self) -> None:
