@@ -230,6 +230,8 @@ def run_everything(arguments: Sequence[str]) -> Tally:
 
 def main() -> int:
     """@return: the exit status: 0 if nothing failed and something passed."""
+    # A shell without job control has what it runs in the background ignore this, and tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     found = run_everything(sys.argv[1:])
     for name in found.names:
         # Once more, after what may be thousands of lines.

@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from mcpbridge.configuration import ChildUpstream, Sharing, Upstream, digest
 from mcpbridge.core import jsonrpc
 from mcpbridge.core.bridge import Bridge, Phase, Policy
-from mcpbridge.core.capabilities import profile
+from mcpbridge.core.capabilities import TASKS_EXTENSION, profile
 from mcpbridge.core.catalog import Snapshot
 from mcpbridge.core.eras import legacy
 from mcpbridge.core.errors import LimitExceeded, Reason
@@ -29,6 +29,7 @@ from mcpbridge.core.events import ExchangeId, Opened
 from mcpbridge.core.negotiation import Negotiation, Verdict
 from mcpbridge.core.printable import printable
 from mcpbridge.core.tasks.desks import Desks
+from mcpbridge.core.tasks.offer import Offer
 from mcpbridge.interfaces import IMessageTransport
 from mcpbridge.service.links import Link
 from mcpbridge.service.snapshots import SnapshotStore
@@ -177,7 +178,14 @@ class UpstreamService:
             lambda: Negotiation(self._verdict, self.name),
             self._exchanges,
             self._entropy,
-            Desks(self._exchanges, secrets.token_urlsafe, self._timestamp, policy.exclusive, policy.call_timeout),
+            Desks(
+                self._exchanges,
+                secrets.token_urlsafe,
+                self._timestamp,
+                policy.exclusive,
+                policy.call_timeout,
+                Offer(name=self.name),
+            ),
         )
         known_as = digest(self.configured), profile(opened.version, opened.params)
         snapshot = self._snapshots.load(*known_as) if settings.snapshot else None
@@ -232,10 +240,10 @@ def _policy(upstream: Upstream) -> Policy:
 
 
 def _ourselves(opened: Opened) -> Opened:
-    """How a shared server sees its clients: as mcpbridge, which can be asked nothing."""
+    """How a shared server sees its clients: as mcpbridge, which can be asked nothing, and follows tasks for them."""
     params = {
         "protocolVersion": jsonrpc.value(legacy.VERSIONS[0]),
-        "capabilities": Raw(b"{}"),
+        "capabilities": jsonrpc.value({"extensions": {TASKS_EXTENSION: {}}}),
         "clientInfo": jsonrpc.value({"name": "mcpbridge", "version": VERSION}),
     }
     return attrs.evolve(opened, version=legacy.VERSIONS[0], params=params)

@@ -24,7 +24,14 @@ _LARGEST_LINE = 16 * 1024 * 1024
 _CLOSE_DEADLINE = 10.0
 """Seconds for a relay to end after its stdin was closed."""
 
-_NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+_NAMED = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "tasks/get": "taskId",
+    "tasks/update": "taskId",
+    "tasks/cancel": "taskId",
+}
 
 
 class Wire(Protocol):

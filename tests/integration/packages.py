@@ -21,6 +21,7 @@ FOLDER = os.path.join(ROOT, ".npm")
 VERSIONS = {
     "@modelcontextprotocol/client": "2.4.0",
     "@modelcontextprotocol/conformance": "0.2.0-alpha.12",
+    "@modelcontextprotocol/ext-tasks": "0.2.2",
     "@modelcontextprotocol/sdk": "1.32.2",
     "@modelcontextprotocol/server-everything": "2026.8.31",
     "mcp-remote": "0.15.1",

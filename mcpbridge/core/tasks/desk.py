@@ -19,7 +19,7 @@ import attrs
 from msgspec import Raw
 
 from mcpbridge.core import jsonrpc
-from mcpbridge.core.conversion.shapes import listed, mapped, opened, replaced
+from mcpbridge.core.conversion.shapes import listed, opened, replaced
 from mcpbridge.core.effects import StartTimer, StopTimer
 from mcpbridge.core.eras.modern.envelope import TASK
 from mcpbridge.core.errors import ErrorObject
@@ -50,18 +50,12 @@ from mcpbridge.core.tasks.requests import Answer, Requests
 from mcpbridge.core.tasks.shapes import Dialect
 from mcpbridge.core.tasks.sights import Sights
 from mcpbridge.core.tasks.steps import Down, Post, Step, Up
-
-#: Calls that wait to know which tools must become tasks. The others go on without knowing.
-_MAX_WAITING: Final = 64
+from mcpbridge.core.tasks.undecided import Undecided
 
 #: Tasks of one client that are known to be its own; the oldest goes first.
 _MAX_OWN: Final = 1024
 
-#: Pages of a list of tools.
-_MAX_PAGES: Final = 64
-
 _EMPTY = Raw(b"{}")
-_OPTIONAL: Final = Raw(b'{"taskSupport":"optional"}')
 
 
 @attrs.define(eq=False, repr=False)
@@ -86,37 +80,41 @@ class Desk:
     _dialect: Dialect = Dialect.NONE
     _opening: ExchangeId | None = None
     _own: dict[str, ExchangeId] = attrs.Factory(dict)
-    _waiting: dict[ExchangeId, Called] = attrs.Factory(dict)
     _lists: set[ExchangeId] = attrs.Factory(set)
     _augmented: dict[ExchangeId, Called | None] = attrs.Factory(dict)
     _pursuits: dict[ExchangeId, Pursuit] = attrs.Factory(dict)
     _requests: Requests = attrs.field(init=False)
+    _undecided: Undecided = attrs.field(init=False)
     _asked_for: AskedFor = attrs.field(init=False)
     _sights: Sights = attrs.field(init=False)
     _decided: Decided = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._requests = Requests(self._exchanges)
+        self._undecided = Undecided(self.offer, self._requests, self._decided_on)
         self._asked_for = AskedFor(self._requests, self._handles, self._timestamp)
         self._sights = Sights(self._requests)
         self._decided = Decided(self._requests, self._sights)
 
     def __len__(self) -> int:
         """How much of it is under way."""
-        return len(self._requests) + len(self._augmented) + len(self._pursuits) + len(self._waiting)
+        return len(self._requests) + len(self._augmented) + len(self._pursuits) + len(self._undecided)
 
     @property
     def is_idle(self) -> bool:
         """Whether there is nothing to do about what either says."""
         if self._opening is not None or not self._is_understood:
             return False
-        return not (self._requests or self._augmented or self._pursuits or self._waiting)
+        return not (self._requests or self._augmented or self._pursuits or self._undecided)
 
     @property
     def _is_understood(self) -> bool:
         """Whether what the client and the server say of tasks passes as it is."""
         dialect = self.offer.dialect
-        return dialect is Dialect.NONE or (dialect is Dialect.EXTENSION and self._version >= STATELESS)
+        if dialect is Dialect.EXTENSION and self._version >= STATELESS:
+            # One that has no tasks is not given any, unless others speak for it as well.
+            return self.is_alone or self._dialect is Dialect.EXTENSION
+        return dialect is Dialect.NONE
 
     # The client speaks.
 
@@ -166,39 +164,15 @@ class Desk:
         if wants_task:
             self._augmented[event.xid] = event
             return (Up(event),)
-        if self.offer.tools is not None:
-            return (self._call_session_server(event, self.offer.tools),)
-        if len(self._waiting) >= _MAX_WAITING:
-            return (Up(event),)
-        self._waiting[event.xid] = event
-        return self._learn({}, 0, None) if len(self._waiting) == 1 else ()
+        return self._undecided.decide(event)
 
-    def _call_session_server(self, event: Called, tools: Mapping[str, str]) -> Up:
+    def _decided_on(self, event: Called, tools: Mapping[str, str]) -> Up:
         params = shapes.without_task(event.params)
         name = jsonrpc.decode_string(opened(params).get("name")) or ""
         if tools.get(name) != "required":
             return Up(attrs.evolve(event, params=params))
         self._augmented[event.xid] = event
         return Up(attrs.evolve(event, params=shapes.with_task(params)))
-
-    def _learn(self, known: Mapping[str, str], pages: int, cursor: Raw | None) -> Sequence[Step]:
-        def answered(event: Answer) -> Sequence[Step]:
-            if isinstance(event, Failed):
-                # A tool that must become a task says so itself; nothing else has to wait.
-                return self._go_on(known)
-            found = self.offer.learn(known, event.result)
-            following = opened(event.result).get("nextCursor")
-            if following is not None and following != Raw(b"null") and pages < _MAX_PAGES:
-                return self._learn(found, pages + 1, following)
-            self.offer.tools = found
-            return self._go_on(found)
-
-        params = {} if cursor is None else {"cursor": cursor}
-        return (self._requests.ask("tools/list", params, answered)[1],)
-
-    def _go_on(self, tools: Mapping[str, str]) -> Sequence[Step]:
-        waiting, self._waiting = self._waiting, {}
-        return [self._call_session_server(event, tools) for event in waiting.values()]
 
     def owns(self, task_id: str) -> bool:
         """Whether this task is the client's."""
@@ -242,13 +216,14 @@ class Desk:
             relates,
             requests=self._requests,
             notice=self._asked_for.noticed,
+            upstream=self.offer.name,
         )
         self._pursuits[event.xid] = pursuit
         return pursuit
 
     def _cancelled(self, event: Cancelled) -> Sequence[Step]:
         xid = event.xid
-        if self._waiting.pop(xid, None) is not None:
+        if self._undecided.forget(xid):
             return ()
         pursuit = self._pursuits.pop(xid, None)
         if pursuit is not None:
@@ -267,6 +242,7 @@ class Desk:
         steps: list[Step] = []
         rest = dict(event.responses)
         for pursuit in list(self._pursuits.values()):
+            rest = {key: pursuit.related(key, response) for key, response in rest.items()}
             ours = {key: rest.pop(key) for key in event.responses if pursuit.asks(key)}
             if ours:
                 steps += self._tidied(pursuit, pursuit.supply(ours))
@@ -281,11 +257,11 @@ class Desk:
         match event:
             case Completed() if event.xid == self._opening:
                 self._opening = None
-                return (Down(attrs.evolve(event, result=self._for_client(event.result))),)
+                return (Down(attrs.evolve(event, result=self._shown(event.result))),)
             case Failed() if event.xid == self._opening:
                 self._opening = None
             case Introduced():
-                return (Down(Introduced(self._for_client(event.opening))),)
+                return (Down(Introduced(self._shown(event.opening))),)
             case Completed() | Failed() if event.xid in self._requests:
                 return self._answered(event)
             case Completed() | Failed() if event.xid in self._augmented:
@@ -307,20 +283,13 @@ class Desk:
                 self._pursuits[event.xid].hears_progress = True
         return (Down(event),)
 
-    def _for_client(self, opening: Raw) -> Raw:
-        found = jsonrpc.members(opening)
-        offered = shapes.dialect_of_server(found)
-        if self._version >= STATELESS:
-            return jsonrpc.assemble(shapes.with_extension(found)) if offered is Dialect.SESSION else opening
-        if offered is not Dialect.EXTENSION:
-            return opening
-        is_told = self._dialect is Dialect.SESSION
-        return jsonrpc.assemble((shapes.with_session_tasks if is_told else shapes.without_extension)(found))
+    def _shown(self, opening: Raw) -> Raw:
+        return shapes.opening_for(self._version, self._dialect, opening)
 
     def _listed(self, result: Raw) -> Raw:
         """The tools of a server that decides by itself, or the client's of the tasks of a server that others use."""
         if self.offer.dialect is Dialect.EXTENSION:
-            return _with_options(result)
+            return shapes.with_options(result)
 
         def own(tasks: Raw) -> Raw:
             return jsonrpc.array([task for task in listed(tasks) if shapes.id_of(opened(task)) in self._own])
@@ -392,7 +361,10 @@ class Desk:
             if bearer is not None:
                 # People are asked: that may take as long as if the call had just been made.
                 steps.append(StartTimer(bearer.deadline, self._patience))
-                one = attrs.evolve(one, xid=bearer.xid)
+                # This client knows no task that it could relate to.
+                asked = attrs.evolve(request, params=shapes.unrelated(request.params))
+                bearer.borne.add(key)
+                one = attrs.evolve(one, xid=bearer.xid, requests={key: asked})
             steps.append(Down(one))
         return steps
 
@@ -422,8 +394,7 @@ class Desk:
         for pursuit in list(self._pursuits.values()):
             steps += pursuit.end(error)
         self._pursuits.clear()
-        steps += (Down(Failed(xid, error)) for xid in self._waiting)
-        self._waiting.clear()
+        steps += (Down(Failed(xid, error)) for xid in self._undecided.clear())
         return [*steps, *self._decided.end(error)]
 
     def close(self) -> Sequence[Step]:
@@ -436,7 +407,7 @@ class Desk:
         steps += self._decided.close()
         self._pursuits.clear()
         self._augmented.clear()
-        self._waiting.clear()
+        self._undecided.clear()
         self._lists.clear()
         self._requests.clear()
         return [step for step in steps if isinstance(step, Post | StopTimer)]
@@ -445,12 +416,3 @@ class Desk:
 def _silent(steps: Sequence[Step]) -> Sequence[Step]:
     """Without what the client need not know, since it does not wait any more."""
     return [step for step in steps if not (isinstance(step, Down) and isinstance(step.event, Completed | Failed))]
-
-
-def _with_options(result: Raw) -> Raw:
-    """Tools of a server that decides by itself what becomes a task, for a client that may ask for it."""
-
-    def convert(tool: Raw) -> Raw:
-        return jsonrpc.assemble({**opened(tool), "execution": _OPTIONAL})
-
-    return replaced(result, "tools", lambda tools: mapped(tools, convert))

@@ -22,6 +22,7 @@ class Offer:
     """
     One of one server.
 
+    @ivar name: the server's, for texts.
     @ivar dialect: how it speaks of tasks.
     @ivar tools: C{required} or C{optional}, by the name of the tool; L{None} if that is not known. Of a server of the
         session dialect: the other one decides by itself.
@@ -29,6 +30,7 @@ class Offer:
 
     dialect: Dialect = Dialect.NONE
     tools: Mapping[str, str] | None = None
+    name: str = "the server"
 
     def opened(self, opening: Raw) -> None:
         """The server has said what it is."""

@@ -19,7 +19,7 @@ from mcpbridge.core.conversion.shapes import opened
 from mcpbridge.core.effects import StartTimer, StopTimer
 from mcpbridge.core.eras.modern.envelope import COMPLETE
 from mcpbridge.core.eras.modern.rounds import MAX_QUESTIONS, read_question, refusal, substitute
-from mcpbridge.core.errors import INTERNAL_ERROR, ErrorObject
+from mcpbridge.core.errors import INTERNAL_ERROR, INVALID_PARAMS, ErrorObject, Reason, bridge_error
 from mcpbridge.core.events import (
     Completed,
     Envelope,
@@ -31,6 +31,7 @@ from mcpbridge.core.events import (
     Progressed,
 )
 from mcpbridge.core.jsonrpc import InvalidMessage
+from mcpbridge.core.retry import unknown_outcome
 from mcpbridge.core.tasks import shapes
 from mcpbridge.core.tasks.requests import Answer, Requests, Then
 from mcpbridge.core.tasks.shapes import Dialect
@@ -53,6 +54,8 @@ class Pursuit:
     @ivar relates: the client speaks the session dialect and knows the task: it is told which one asks and ends.
     @ivar is_over: the client has been answered, or wants no answer.
     @ivar hears_progress: the server tells of its progress by itself.
+    @ivar borne: questions that a server of the session dialect has put for its task.
+    @ivar _upstream: the server's name, for texts.
     @ivar _notice: is shown the task whenever it is looked at, in the words of the extension.
     """
 
@@ -63,8 +66,10 @@ class Pursuit:
     relates: bool
     _requests: Requests
     _notice: Callable[[Mapping[str, Raw]], None]
+    _upstream: str
     is_over: bool = False
     hears_progress: bool = False
+    borne: set[str] = attrs.Factory(set)
     _under_way: ExchangeId | None = None
     _pause: float = shapes.USUAL_PAUSE
     _failures: int = 0
@@ -118,7 +123,12 @@ class Pursuit:
         retryable = opened(opened(error.data).get("mcpbridge")).get("retryable") == Raw(b"true")
         if retryable and self._failures < MAX_FAILURES:
             return (StartTimer(self.timer, self._pause),)
-        return self.end(error)
+        return self.end(error if self.relates or error.code != INVALID_PARAMS else self._lost(error))
+
+    def _lost(self, error: ErrorObject) -> ErrorObject:
+        """The server has forgotten the task. There is nothing wrong with the params of the client, which knows none."""
+        text = f"{self._upstream}: it does not know the task any more that this call became: {error.message}"
+        return bridge_error(Reason.OUTCOME_UNKNOWN, self._upstream, f"{text}. {unknown_outcome('tools/call')}")
 
     def _consider(self, task: Mapping[str, Raw]) -> Sequence[Step]:
         status = shapes.status_of(task)
@@ -181,6 +191,13 @@ class Pursuit:
     def bears(self, xid: ExchangeId | None, task_id: str | None) -> bool:
         """Whether a question that came in this request of ours, or for this task, is for its client."""
         return (xid is not None and xid == self._under_way) or task_id == self.task_id
+
+    def related(self, key: str, response: Raw | ErrorObject) -> Raw | ErrorObject:
+        """An answer to a question, which says whose that was if it was the task's."""
+        if key not in self.borne or isinstance(response, ErrorObject):
+            return response
+        self.borne.discard(key)
+        return shapes.related(response, self.task_id)
 
     def asks(self, key: str) -> bool:
         """Whether this question is its own."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, overload
 
 from msgspec import Raw
 
 from mcpbridge.core import jsonrpc
 from mcpbridge.core.capabilities import TASKS_EXTENSION, declared, has_extension
-from mcpbridge.core.conversion.shapes import is_object, listed, opened
+from mcpbridge.core.conversion.shapes import is_object, listed, mapped, opened, replaced
 from mcpbridge.core.errors import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, ErrorObject
 from mcpbridge.core.jsonrpc import InvalidMessage
 from mcpbridge.core.revisions import STATELESS, TASKS
@@ -36,6 +36,7 @@ SHORTEST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 30.0
 
 _EMPTY = Raw(b"{}")
+_OPTIONAL: Final = Raw(b'{"taskSupport":"optional"}')
 _NULL = Raw(b"null")
 
 #: What each member is called: in the session dialect, in the extension.
@@ -121,6 +122,30 @@ def without_extension(opening: Mapping[str, Raw]) -> dict[str, Raw]:
     else:
         del capabilities["extensions"]
     return {**opening, "capabilities": jsonrpc.assemble(capabilities)}
+
+
+def opening_for(version: str, dialect: Dialect, opening: Raw) -> Raw:
+    """
+    A server's opening answer in neutral form, for a client that may speak otherwise of tasks.
+
+    @param version: the revision that the client speaks, and its C{dialect}.
+    """
+    found = jsonrpc.members(opening)
+    offered = dialect_of_server(found)
+    if version >= STATELESS:
+        return jsonrpc.assemble(with_extension(found)) if offered is Dialect.SESSION else opening
+    if offered is not Dialect.EXTENSION:
+        return opening
+    return jsonrpc.assemble((with_session_tasks if dialect is Dialect.SESSION else without_extension)(found))
+
+
+def with_options(result: Raw) -> Raw:
+    """The tools of a server that decides by itself what becomes a task, for a client that may ask for it."""
+
+    def convert(tool: Raw) -> Raw:
+        return jsonrpc.assemble({**opened(tool), "execution": _OPTIONAL})
+
+    return replaced(result, "tools", lambda tools: mapped(tools, convert))
 
 
 def flat(task: Mapping[str, Raw]) -> dict[str, Raw]:
@@ -219,11 +244,19 @@ def relation_of(holder: Raw | None) -> str | None:
     return jsonrpc.decode_string(opened(opened(opened(holder).get("_meta")).get(RELATED)).get("taskId"))
 
 
-def unrelated(result: Raw) -> Raw:
+@overload
+def unrelated(holder: Raw) -> Raw: ...
+
+
+@overload
+def unrelated(holder: None) -> None: ...
+
+
+def unrelated(holder: Raw | None) -> Raw | None:
     """The inverse of L{related}."""
-    if relation_of(result) is None:
-        return result
-    found = opened(result)
+    if relation_of(holder) is None:
+        return holder
+    found = opened(holder)
     meta = opened(found["_meta"])
     del meta[RELATED]
     if meta:

@@ -183,7 +183,8 @@ class Sights:
     def _sayable(self, question: InputRequest) -> InputRequest | ErrorObject:
         if not can_answer(self.capabilities, question.method, question.params):
             return ErrorObject(METHOD_NOT_FOUND, f"The client does not support {question.method}")
-        return question_for(STATELESS, question)
+        # Whose it is the extension says by the task that it is found in.
+        return question_for(STATELESS, attrs.evolve(question, params=shapes.unrelated(question.params)))
 
     def supply(self, task_id: str, responses: Mapping[str, Raw]) -> Sequence[Step] | None:
         """

@@ -216,7 +216,10 @@ class RequiredTests(SynchronousTestCase):
             self.assertEqual((0, {}), (len(ends.desk), ends.timers))
 
     def test_asks(self) -> None:
-        """What the task asks is asked within the call, whether it comes with the result or says whose it is."""
+        """
+        What the task asks is asked within the call, whether it comes with the result or says whose it is; of a task the
+        client does not know. Its answer says whose question that was (2025-11-25, Related Task Metadata).
+        """
         ends = knowing(MODERN_CLIENT)
         ends.calls(5, "tools/call", {"name": "only"})
         ends.answers(5, {"task": {**WORKING, "status": "input_required"}})
@@ -228,9 +231,10 @@ class RequiredTests(SynchronousTestCase):
         answer = ends.supplies(5, {"1.q1": {"action": "accept"}})
 
         self.assertEqual([("down", "ask", 5, {"1.q1": ("elicitation/create", {"message": "?"})})], within)
-        self.assertEqual([("down", "ask", 5, {"1.q2": ("elicitation/create", related)})], said)
+        self.assertEqual([("down", "ask", 5, {"1.q2": ("elicitation/create", {"message": "?"})})], said)
         self.assertEqual([("down", "ask", None, {"1.q3": ("elicitation/create", {"message": "?"})})], other)
-        self.assertEqual([("up", "answer", 5, {"1.q1": {"action": "accept"}})], answer)
+        related = {"io.modelcontextprotocol/related-task": {"taskId": "t"}}
+        self.assertEqual([("up", "answer", 5, {"1.q1": {"action": "accept", "_meta": related}})], answer)
 
     def test_not_a_task(self) -> None:
         """A server that answers at once, or with an error, is believed."""
@@ -357,6 +361,20 @@ class SharedTests(SynchronousTestCase):
         self.assertEqual([("up", 7, "tasks/get", {"taskId": "t"})], own)
         self.assertEqual([("down", "result", 8, {"tasks": [WORKING], "nextCursor": "n"}, None)], listed)
         self.assertEqual([True, False], [ends.desk.owns("t"), ends.desk.owns("other")])
+
+
+    def test_spoken_for(self) -> None:
+        """What the server makes a task for all of them is followed for a client that has none, of either era."""
+        task = {"taskId": "t", "status": "completed", "createdAt": "c", "lastUpdatedAt": "l", "ttlMs": 9}
+        for client in (MODERN_CLIENT, OLD_CLIENT):
+            ends = Ends(client, T2_SERVER, alone=False)
+            ends.calls(5, "tools/call", {"name": "x"})
+
+            looked = ends.answers(5, task, "task")
+            got = ends.answers(1000, {**task, "result": {"content": []}}, "complete")
+
+            self.assertEqual([("up", 1000, "tasks/get", {"taskId": "t"})], looked)
+            self.assertEqual([("down", "result", 5, {"content": []}, "complete")], got)
 
 
 class OptionsTests(SynchronousTestCase):

@@ -133,7 +133,7 @@ class LookTests(SynchronousTestCase):
         self.assertEqual([0.2, 0.05, 0.05, 30.0, 1.0, 1.0], found)
 
     def test_failures(self) -> None:
-        """A look that fails is repeated where that may help, a few times; other errors are the call's."""
+        """A look that fails is repeated where that may help, a few times; other errors are the call's, but for one."""
         ends = running()
 
         seen = []
@@ -142,10 +142,23 @@ class LookTests(SynchronousTestCase):
             seen.append(ends.fails(number, -32603, "away", RETRYABLE))
         other = running()
         other.fires("look", 5)
-        unknown = other.fails(1000, -32602, "no such task")
+        broken = other.fails(1000, -32603, "why")
 
         self.assertEqual([[], [], [], [], [("down", "error", 5, (-32603, "away"))]], seen)
-        self.assertEqual([("down", "error", 5, (-32602, "no such task"))], unknown)
+        self.assertEqual([("down", "error", 5, (-32603, "why"))], broken)
+
+    def test_forgotten(self) -> None:
+        """A server that does not know the task any more: the client, which never did, learns that nothing is known."""
+        ends = running()
+        ends.fires("look", 5)
+
+        seen = ends.fails(1000, -32602, "no such task")
+
+        text = (
+            "the server: it does not know the task any more that this call became: no such task. "
+            "Whether tools/call took effect is not known; it was not sent again. Check before you repeat it"
+        )
+        self.assertEqual([("down", "error", 5, (-32603, text))], seen)
 
     def test_failures_in_a_row(self) -> None:
         """One that succeeds makes good for those before."""

@@ -132,7 +132,7 @@ class QuestionTests(SynchronousTestCase):
         ends.calls(6, "tasks/get", {"taskId": "t"})
         waits = ends.answers(1001, {**TASK, "status": "input_required"})
         timers = dict(ends.timers)
-        first = ends.asks(1002, "1.q1", FORM)
+        first = ends.asks(1002, "1.q1", {**FORM, "_meta": RELATED})
         ends.calls(7, "tasks/get", {"taskId": "t"})
         again = ends.answers(1003, {**TASK, "status": "input_required"})
 
