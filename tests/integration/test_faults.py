@@ -387,7 +387,8 @@ class ClientFaultTests(LivingTestCase):
             bystander.call()
             time.sleep(0.05)
 
-        self.assertLess(processes.resident(daemon.pid) - before, 160 * _MIB)
+        # No more than was asked for, and what is being worked on.
+        self.assertLess(processes.resident(daemon.pid) - before, 224 * _MIB)
         self.assertLess(bystander.slowest, QUICK)
         self.assertEqual("fine", client.text("echo", text="fine"))
 
