@@ -30,6 +30,7 @@ from mcpbridge import paths
 from mcpbridge.configuration import Upstream, ad_hoc, load, looks_like_url, unknown_server
 from mcpbridge.core.errors import ConfigurationError, Reason
 from mcpbridge.downstream.stream import StreamTransport
+from mcpbridge.downstream.unread import unread_of
 from mcpbridge.service.receptions import Reception
 from mcpbridge.service.snapshots import SnapshotStore
 from mcpbridge.service.transports import Transports
@@ -92,7 +93,7 @@ class _Standalone:
         self._service = UpstreamService(
             self._upstream, self._reactor, self._transports.make, self._snapshots, exchanges, random.random
         )
-        transport = StreamTransport(self._reactor)
+        transport = StreamTransport(self._reactor, unread=unread_of(1))
         numbers = itertools.count(1)
         Reception(self._service, os.getcwd(), transport, self._reactor, numbers, exchanges, self._ended).start()
         stdio.StandardIO(transport, reactor=self._reactor)

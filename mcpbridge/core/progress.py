@@ -1,5 +1,6 @@
 """
-The progress token: the one part of the envelope of a request that both eras put inside of its params.
+The progress token: the one part of the envelope of a request that both eras put inside of its params; and what
+it is for.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import re
 from msgspec import Raw
 
 from mcpbridge.core import jsonrpc
-from mcpbridge.core.jsonrpc import RequestId
+from mcpbridge.core.jsonrpc import Message, Notification, RequestId
 
 _EMPTY = Raw(b"{}")
 
@@ -17,6 +18,11 @@ _EMPTY = Raw(b"{}")
 #: bytes take a fifth of the time of one for either.
 _word = re.compile(rb'"progressToken"')
 _letter = re.compile(rb"\\u00[567]")
+
+
+def is_progress(message: Message) -> bool:
+    """Whether this tells how far a request has come."""
+    return isinstance(message, Notification) and message.method == "notifications/progress"
 
 
 def progress_token(params: Raw | None) -> Raw | None:

@@ -1,5 +1,6 @@
 """
-A client's stdout: messages go out whole, in order, at once where there is room, and as slowly as the client reads.
+A client's stdout: messages go out whole, in order, at once where there is room, and as slowly as the client reads. One
+that must not be read together with another is held, and those behind it with it.
 
 Knows bytes and slots, not messages. Nothing of it calls back from inside L{Outlet.write}: what has to be told is told
 from the reactor.
@@ -19,6 +20,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTim
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mcpbridge.downstream.reader import Reader
+from mcpbridge.downstream.unread import unread_of
 from mcpbridge.ledger.output import CUT, Output
 from mcpbridge.ledger.slots import GROUP
 
@@ -55,11 +58,18 @@ class Slots(Protocol):
 
 @attrs.define
 class _Line:
-    """What is written in one go: one answer, or messages that answer nothing."""
+    """
+    What is written in one go: one answer, or messages that answer nothing.
+
+    @ivar after: the number of the message that has to be read before; 0 if there is none.
+    @ivar number: of an answer, its own.
+    """
 
     pieces: deque[memoryview]
     size: int
     slots: tuple[int, ...]
+    after: int = 0
+    number: int = 0
 
 
 @implementer(IWriteDescriptor)
@@ -94,40 +104,47 @@ class Outlet:
         self._queue: deque[_Line] = deque()
         self._congested = False
         self._told: IDelayedCall | None = None
+        self._reader = Reader(reactor, unread_of(fd), self._go_on)
         self._fault: str | None = None
         self._open = True
         self.queued = 0
         if output.cut:
             self._enqueue(_Line(deque([memoryview(CUT)]), len(CUT), ()))
 
-    def write(self, parts: Sequence[bytes | Raw], slots: tuple[int, ...] = ()) -> None:
+    def write(self, parts: Sequence[bytes | Raw], slots: tuple[int, ...] = (), after: int = 0) -> int:
         """
         Write one message.
 
         @param parts: its pieces, without a newline.
         @param slots: those of the requests which it answers; released when the answer is out.
+        @param after: the number of an earlier message that the client has to have read when this one is written; 0 if
+            there is none. It is waited for in vain for some milliseconds at most.
+        @return: the message's own number.
         """
+        self._reader.written += 1
+        number = self._reader.written
         if not self._open or self._fault is not None:
-            return
+            return number
         if not slots:
             parts = [*parts, b"\n"]
         size = sum(map(len, parts))
         pieces: Sequence[bytes | Raw] = parts
         if size <= _JOINED:
             pieces = (b"".join(parts),)
-        if not self._queue:
-            written = self._write_at_once(pieces, size, slots)
-            if written < 0:
-                return
-        else:
-            written = 0
+        written = 0
+        if self._queue:
             if self.queued + size > MAX_QUEUED:
                 self._fail("it did not read what it was sent")
-                return
-        line = _Line(deque(memoryview(piece) for piece in pieces), size, slots)
+                return number
+        elif not (after and self._reader.wait(after, number)):
+            written = self._write_at_once(pieces, size, slots)
+            if written < 0:
+                return number
+        line = _Line(deque(memoryview(piece) for piece in pieces), size, slots, after, number)
         if written:
             _advance(line, written)
         self._enqueue(line)
+        return number
 
     @property
     def busy(self) -> bool:
@@ -139,6 +156,7 @@ class Outlet:
         if self._open:
             self._open = False
             self._reactor.removeWriter(self)
+            self._reader.close()
             if self._told is not None and self._told.active():
                 self._told.cancel()
             self._queue.clear()
@@ -149,6 +167,9 @@ class Outlet:
         try:
             while self._queue and budget > 0:
                 line = self._queue[0]
+                if line.after and self._reader.wait(line.after, line.number):
+                    self._reactor.removeWriter(self)
+                    break
                 self._output.begin()
                 while line.pieces and budget > 0:
                     written = os.writev(self._fd, list(islice(line.pieces, _BUFFERS)))
@@ -213,7 +234,7 @@ class Outlet:
             last.size += line.size
         else:
             self._queue.append(line)
-            if last is None:
+            if last is None and not self._reader.waiting:
                 self._reactor.addWriter(self)
         if self.queued > CONGESTED and not self._congested:
             self._tell_soon()
@@ -222,9 +243,15 @@ class Outlet:
         self.queued -= written
         _advance(line, written)
 
+    def _go_on(self) -> None:
+        """What was held is to be held no longer."""
+        self._reactor.addWriter(self)
+        self.doWrite()
+
     def _fail(self, text: str) -> None:
         self._fault = text
         self._reactor.removeWriter(self)
+        self._reader.close()
         self._tell_soon()
 
     def _tell_soon(self) -> None:

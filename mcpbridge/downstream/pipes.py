@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+from msgspec import Raw
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
 from twisted.logger import Logger
@@ -22,6 +23,7 @@ from zope.interface import implementer
 
 from mcpbridge.core.errors import INVALID_REQUEST, Fate, LocalProtocolError, Loss, Reason
 from mcpbridge.core.jsonrpc import Error, InvalidMessage, Message, RequestId, Result, encode_batch, encode_parts
+from mcpbridge.core.progress import is_progress
 from mcpbridge.downstream.half_close import IHalfCloseableLink
 from mcpbridge.downstream.handover import Handover
 from mcpbridge.downstream.intake import Intake, overlong
@@ -68,9 +70,9 @@ class PipeTransport:
         os.set_blocking(stdin, False)
         os.set_blocking(stdout, False)
         _widen(stdout)
-        self._outlet = Outlet(
-            reactor, stdout, memory.output, memory.slots, self._unwritable, self._congestion, self._drained
-        )
+        self._outlet = Outlet(reactor, stdout, memory.output, memory.slots, self._lose, self._congestion, self._drained)
+        #: Open requests of whose progress the client was told, and the number of the message that told it.
+        self._progress: dict[RequestId, int] = {}
         self._link: IMessageLink | None = None
         self._intake: Intake | None = None
         self._open = True
@@ -99,24 +101,14 @@ class PipeTransport:
         """See L{IClientTransport}."""
         if not self._open:
             return
-        slots: tuple[int, ...] = ()
-        if isinstance(message, (Result, Error)) and message.id is not None:
-            slot = self._slots.answer(message.id)
-            if slot is not None:
-                slots = (slot,)
-        self._outlet.write(encode_parts(message), slots)
-        if self._no_more:
-            self._take_soon()
+        number = self._write(encode_parts(message), (message,))
+        if within is not None and is_progress(message) and within in self._slots.taken:
+            self._progress[within] = number
 
     def send_batch(self, messages: Sequence[Message]) -> None:
         """See L{IClientTransport}."""
-        if not self._open:
-            return
-        answered = [message.id for message in messages if isinstance(message, (Result, Error))]
-        slots = [self._slots.answer(request_id) for request_id in answered if request_id is not None]
-        self._outlet.write([encode_batch(messages)], tuple(slot for slot in slots if slot is not None))
-        if self._no_more:
-            self._take_soon()
+        if self._open:
+            self._write([encode_batch(messages)], messages)
 
     def abandon(self, request_id: RequestId) -> None:
         """See L{IClientTransport}. A client is told with a message of the owner's, or not at all."""
@@ -161,6 +153,7 @@ class PipeTransport:
             slot = self._slots.answer(request_id)
             if slot is not None:
                 self._slots.release(slot)
+                self._progress.pop(request_id, None)
                 if self._no_more:
                     self._take_soon()
 
@@ -237,6 +230,20 @@ class PipeTransport:
             self._take_soon()
 
     # The rest is nobody's business.
+
+    def _write(self, parts: Sequence[bytes | Raw], messages: Sequence[Message]) -> int:
+        slots = []
+        after = 0
+        for message in messages:
+            if isinstance(message, (Result, Error)) and message.id is not None:
+                slot = self._slots.answer(message.id)
+                if slot is not None:
+                    slots.append(slot)
+                    after = max(after, self._progress.pop(message.id, 0))
+        number = self._outlet.write(parts, tuple(slots), after)
+        if self._no_more:
+            self._take_soon()
+        return number
 
     def _end(self) -> None:
         self._ended = True
@@ -338,9 +345,6 @@ class PipeTransport:
         if self._reading:
             self._reading = False
             self._reactor.removeReader(self)
-
-    def _unwritable(self, text: str) -> None:
-        self._lose(text)
 
     def _congestion(self, congested: bool) -> None:
         if self._link is not None and not self._ending:

@@ -20,10 +20,12 @@ from zope.interface import implementer
 from mcpbridge.core.errors import Fate, LimitExceeded, LocalProtocolError, Loss, Reason
 from mcpbridge.core.framing import MAX_LINE, LineFramer, OverlongLine
 from mcpbridge.core.jsonrpc import Error, Message, RequestId, Result, encode, encode_batch
+from mcpbridge.core.progress import is_progress
 from mcpbridge.downstream.half_close import IHalfCloseableLink
 from mcpbridge.downstream.intake import Intake, overlong
 from mcpbridge.downstream.outlet import MAX_QUEUED
 from mcpbridge.downstream.pipes import FLUSH, LATE_ANSWERS
+from mcpbridge.downstream.reader import Reader
 from mcpbridge.interfaces import IClientTransport, IMessageLink
 from mcpbridge.ledger.memory import MAX_STATE, SLOTS
 
@@ -38,9 +40,12 @@ class StreamTransport(Protocol):
     # Streams differ in what they offer, and their interfaces do not tell.
     transport: Any
 
-    def __init__(self, reactor: IReactorTime, server: str = "mcpbridge") -> None:
+    def __init__(
+        self, reactor: IReactorTime, server: str = "mcpbridge", unread: Callable[[], int] | None = None
+    ) -> None:
         """
         @param server: what the client asked for, for the texts of errors.
+        @param unread: how many bytes the client has not read of those that left this process, if somebody knows.
         """
         self._reactor = reactor
         self._server = server
@@ -53,6 +58,7 @@ class StreamTransport(Protocol):
         self._intake: Intake | None = None
         self._open = True
         self._ending = False
+        self._finishing = False
         self._ended = False
         self._no_more = False
         self._paused = False
@@ -60,6 +66,13 @@ class StreamTransport(Protocol):
         self._congested = False
         #: Bytes sent since the client stopped reading.
         self._queued = 0
+        self._unread = unread
+        self._reader = Reader(reactor, self._in_front, self._go_on, buffered=True)
+        #: Lines that wait for the client to read those before them; each with the message to be read, and its number.
+        self._held: deque[tuple[bytes, int, int]] = deque()
+        self._held_size = 0
+        #: Open requests of whose progress the client was told, and the number of the message that told it.
+        self._progress: dict[RequestId, int] = {}
         self._soon: dict[Callable[[], None], IDelayedCall] = {}
         self._deadline: IDelayedCall | None = None
         self._waiters: list[Deferred[None]] = []
@@ -77,16 +90,22 @@ class StreamTransport(Protocol):
 
     def send(self, message: Message, within: RequestId | None = None) -> None:
         """See L{IClientTransport}."""
+        after = 0
         if isinstance(message, (Result, Error)) and message.id is not None:
             self._requests.discard(message.id)
-        self._write(encode(message))
+            after = self._progress.pop(message.id, 0)
+        self._write(encode(message), after)
+        if self._unread is not None and within in self._requests and is_progress(message):
+            self._progress[within] = self._reader.written
 
     def send_batch(self, messages: Sequence[Message]) -> None:
         """See L{IClientTransport}."""
+        after = 0
         for message in messages:
             if isinstance(message, (Result, Error)) and message.id is not None:
                 self._requests.discard(message.id)
-        self._write(encode_batch(messages))
+                after = max(after, self._progress.pop(message.id, 0))
+        self._write(encode_batch(messages), after)
 
     def abandon(self, request_id: RequestId) -> None:
         """See L{IClientTransport}. A client is told with a message of the owner's, or not at all."""
@@ -127,6 +146,7 @@ class StreamTransport(Protocol):
     def forget(self, request_id: RequestId) -> None:
         """See L{IClientTransport}."""
         self._requests.discard(request_id)
+        self._progress.pop(request_id, None)
         if self._no_more:
             self._call_soon(self._take)
 
@@ -248,22 +268,52 @@ class StreamTransport(Protocol):
     def _refuse(self, error: Error) -> None:
         self._write(encode(error))
 
-    def _write(self, text: bytes) -> None:
+    def _write(self, text: bytes, after: int = 0) -> None:
         if not self._open:
             return
         line = text + b"\n"
-        self._queued += len(line)
+        self._reader.written += 1
         if self.transport is None:
             self._early.append(line)
-        elif self._congested and self._queued > MAX_QUEUED:
-            self._call_soon(self._give_up)
+        elif self._held or (after and self._reader.wait(after, self._reader.written)):
+            self._held.append((line, after, self._reader.written))
+            self._held_size += len(line)
+            if self._held_size > MAX_QUEUED:
+                self._call_soon(self._give_up)
         else:
-            self.transport.write(line)
+            self._put(line)
         if self._no_more:
             self._call_soon(self._take)
 
+    def _put(self, line: bytes) -> None:
+        self._queued += len(line)
+        if self._congested and self._queued > MAX_QUEUED:
+            self._call_soon(self._give_up)
+        else:
+            self.transport.write(line)
+
+    def _in_front(self) -> int:
+        """Bytes that the client has not read, as far as that is known."""
+        assert self._unread is not None
+        return self._queued if self._congested else self._unread()
+
+    def _go_on(self) -> None:
+        """What was held is to be held no longer."""
+        while self._held:
+            line, after, number = self._held[0]
+            if after and self._reader.wait(after, number):
+                return
+            self._held.popleft()
+            self._held_size -= len(line)
+            self._put(line)
+        if self._finishing:
+            self._finish()
+
     def _finish(self) -> None:
         """End the connection once the client has read what was written."""
+        if self._held:
+            self._finishing = True
+            return
         if self.transport is None:
             self._close()
             return
@@ -311,6 +361,8 @@ class StreamTransport(Protocol):
             if call is not None and call.active():
                 call.cancel()
         self._soon.clear()
+        self._reader.close()
+        self._held.clear()
         self._lines.clear()
         if self.transport is not None:
             # Some streams can only be closed politely.

@@ -8,11 +8,19 @@ from msgspec import Raw
 from twisted.trial.unittest import SynchronousTestCase
 
 from mcpbridge.core import jsonrpc
-from mcpbridge.core.progress import progress_token, with_progress_token
+from mcpbridge.core.jsonrpc import Notification, Request, Result
+from mcpbridge.core.progress import is_progress, progress_token, with_progress_token
 
 
 class ProgressTests(SynchronousTestCase):
     """The token in C{_meta}."""
+
+    def test_is_progress(self) -> None:
+        """One notification is; a request of that name is none."""
+        name = "notifications/progress"
+        messages = (Notification(name), Notification("notifications/message"), Request(1, name), Result(1, Raw(b"{}")))
+
+        self.assertEqual([True, False, False, False], [is_progress(message) for message in messages])
 
     def test_token(self) -> None:
         """As it came, typed."""

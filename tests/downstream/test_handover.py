@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 import sys
 import termios
 from typing import Any
@@ -12,12 +13,23 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from mcpbridge.core.errors import ErrorObject, LimitExceeded
-from mcpbridge.core.jsonrpc import Error, Request, Result, value
+from mcpbridge.core.jsonrpc import Error, Notification, Request, Result, value
 from mcpbridge.downstream.handover import Handover
 from mcpbridge.downstream.pipes import PipeTransport
+from mcpbridge.downstream.reader import LOOK, PATIENCE
 from mcpbridge.ledger.memory import INBOX_AT, LONG_IDS_AT, SLOT, SLOTS_AT
 from tests.downstream.manual import ManualReactor, Notes, Snapshots, drained, memory_file
 from tests.ledger.killing import at_every_line
+
+#: What a daemon does on its way from a client's words to its own.
+PARTS = (
+    "/ledger/",
+    "downstream/pipes.py",
+    "downstream/outlet.py",
+    "downstream/reader.py",
+    "downstream/unread.py",
+    "downstream/intake.py",
+)
 
 
 class HandoverTests(SynchronousTestCase):
@@ -91,7 +103,10 @@ class KilledTests(SynchronousTestCase):
             self.addCleanup(os.close, fd)
 
     def serve(self, reactor: ManualReactor, stdin: int, stdout: int, memory: int) -> PipeTransport:
-        """A daemon that answers C{echo} at once, C{late} at the next request, C{never} never, and a batch as one."""
+        """
+        A daemon that answers C{echo} at once, C{told} behind its progress, C{late} at the next request, C{never} never,
+        and a batch as one.
+        """
         late: list[Result] = []
 
         def act(what: str, argument: Any) -> None:
@@ -102,7 +117,9 @@ class KilledTests(SynchronousTestCase):
                     transport.send(answer)
                 late.clear()
                 answer = Result(argument.id, value({"from": argument.method}))
-                if argument.method == "echo":
+                if argument.method == "told":
+                    transport.send(Notification("notifications/progress"), argument.id)
+                if argument.method in ("echo", "told"):
                     transport.send(answer)
                 elif argument.method == "late":
                     late.append(answer)
@@ -127,14 +144,7 @@ class KilledTests(SynchronousTestCase):
         ids, asked = self.requests()
         reactor = ManualReactor()
         transport = self.serve(reactor, self.its_stdin, self.its_stdout, os.dup(self.fd))
-        snapshots = Snapshots(
-            self.fd,
-            (0, 128),
-            (4096, 8192),
-            (SLOTS_AT, SLOTS_AT + 16 * SLOT),
-            (LONG_IDS_AT, LONG_IDS_AT + 16 * 4096),
-            (INBOX_AT, INBOX_AT + 4096),
-        )
+        snapshots = self.snapshots()
         states: dict[Any, tuple[bytes, bytes]] = {}
         heard = b""
         written = 0
@@ -151,7 +161,7 @@ class KilledTests(SynchronousTestCase):
             unread = asked[written - _unread(self.its_stdin) :]
             states.setdefault((snapshots.take(), heard, unread), (heard, unread))
 
-        at_every_line(("/ledger/", "downstream/pipes.py", "downstream/outlet.py", "downstream/intake.py"), run, look)
+        at_every_line(PARTS, run, look)
         transport.disconnect()
 
         wrong = []
@@ -168,6 +178,59 @@ class KilledTests(SynchronousTestCase):
         self.assertEqual([], wrong[:1])
         self.assertGreater(len(states), 100)
 
+    def test_answers_that_are_held(self) -> None:
+        """So it is where answers are held until their progress was read, and while they go out."""
+        stdout, its_stdout = socket.socketpair()
+        self.addCleanup(stdout.close)
+        calls = [(1, "told"), (2, "echo"), (3, "told")]
+        asked = b"".join(
+            b'{"jsonrpc":"2.0","id":%d,"method":"%b"}\n' % (number, method.encode()) for number, method in calls
+        )
+        reactor = ManualReactor()
+        transport = self.serve(reactor, self.its_stdin, its_stdout.detach(), os.dup(self.fd))
+        snapshots = self.snapshots()
+        states: dict[Any, tuple[bytes, bytes]] = {}
+        heard = b""
+        held = []
+
+        def run() -> None:
+            nonlocal heard
+            reactor.settle()
+            reactor.advance(LOOK)
+            held.append(_answered(_peek(stdout)))
+            heard += stdout.recv(65536)
+            reactor.advance(LOOK)
+            reactor.advance(PATIENCE)
+
+        def look() -> None:
+            said = heard + _peek(stdout)
+            unread = asked[len(asked) - _unread(self.its_stdin) :]
+            states.setdefault((snapshots.take(), said, unread), (said, unread))
+
+        os.write(self.stdin, asked)
+        at_every_line(PARTS, run, look)
+        heard += _peek(stdout)
+        transport.disconnect()
+
+        answers = [
+            said + self.take_over(snapshots.restore(snapshot), rest)
+            for (snapshot, _, _), (said, rest) in states.items()
+        ]
+        self.assertEqual(([[]], [1, 2, 3]), (held, _answered(heard)))
+        self.assertEqual([], [said for said in answers if sorted(_answered(said)) != [1, 2, 3]][:1])
+        self.assertGreater(len(states), 30)
+
+    def snapshots(self) -> Snapshots:
+        """Of what these tests touch."""
+        return Snapshots(
+            self.fd,
+            (0, 128),
+            (4096, 8192),
+            (SLOTS_AT, SLOTS_AT + 16 * SLOT),
+            (LONG_IDS_AT, LONG_IDS_AT + 16 * 4096),
+            (INBOX_AT, INBOX_AT + 4096),
+        )
+
     def take_over(self, memory: int, rest: bytes) -> bytes:
         """What the next daemon says, to what is left of what the client has written."""
         (its_stdin, stdin), (stdout, its_stdout) = os.pipe(), os.pipe()
@@ -175,7 +238,10 @@ class KilledTests(SynchronousTestCase):
         reactor = ManualReactor()
         transport = self.serve(reactor, its_stdin, its_stdout, memory)
         reactor.settle()
-        said = drained(stdout)
+        said = b""
+        while more := drained(stdout):
+            said += more
+            reactor.advance(LOOK)
         transport.disconnect()
         os.close(stdin)
         os.close(stdout)
@@ -187,6 +253,14 @@ def _unread(fd: int) -> int:
     return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0"), sys.byteorder)
 
 
+def _peek(stdout: socket.socket) -> bytes:
+    """What the client could read now."""
+    try:
+        return stdout.recv(65536, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return b""
+
+
 def _answered(said: bytes) -> list[Any]:
     """The ids of all answers."""
     found = []
@@ -195,5 +269,5 @@ def _answered(said: bytes) -> list[Any]:
             message = json.loads(line)
         except ValueError:
             continue
-        found += [answer["id"] for answer in (message if isinstance(message, list) else [message])]
+        found += [answer["id"] for answer in (message if isinstance(message, list) else [message]) if "id" in answer]
     return found

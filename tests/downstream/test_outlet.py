@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from mcpbridge.downstream.outlet import CONGESTED, MAX_QUEUED, Outlet
+from mcpbridge.downstream.reader import LOOK, PATIENCE
 from mcpbridge.ledger.memory import Memory
 from mcpbridge.ledger.output import CUT, Output
 from tests.downstream.manual import ManualReactor, drained, memory_file
@@ -209,24 +210,132 @@ class OutletTests(SynchronousTestCase):
 
         self.assertEqual([b"%d" % number for number in range(5000)], lines[1:-1])
 
+    def test_held(self) -> None:
+        """An answer waits until what it follows was read, and everything behind it waits in its order."""
+        number = self.outlet.write([b"progress"])
+        self.outlet.write([b"answer"], (1,), number)
+        self.outlet.write([b"more"])
+        self.outlet.write([b"other"], (2,))
+        self.reactor.settle()
+        before = (drained(self.stdout), list(self.told), self.outlet.busy, self.reactor.writers)
+
+        self.reactor.advance(LOOK)
+        self.reactor.settle()
+
+        self.assertEqual((b"progress\n", [], True, []), before)
+        self.assertEqual(b"answer\nmore\nother\n", drained(self.stdout))
+        self.assertEqual([("released", 1), ("released", 2), "drained"], self.told)
+        self.assertEqual(([], False), (self.reactor.writers, self.outlet.busy))
+
+    def test_not_held(self) -> None:
+        """It does not wait if that was read already, nor if it follows nothing."""
+        number = self.outlet.write([b"progress"])
+        drained(self.stdout)
+        self.outlet.write([b"answer"], (1,), number)
+        self.outlet.write([b"other"], (2,))
+
+        self.assertEqual((b"answer\nother\n", []), (drained(self.stdout), self.reactor.getDelayedCalls()))
+
+    def test_held_in_vain(self) -> None:
+        """A client that does not read gets it nevertheless."""
+        number = self.outlet.write([b"progress"])
+        self.outlet.write([b"answer"], (1,), number)
+        self.reactor.advance(PATIENCE)
+
+        self.assertEqual((b"progress\nanswer\n", [("released", 1), "drained"]), (drained(self.stdout), self.told))
+
+    def test_held_behind_others(self) -> None:
+        """What had to wait for room is held too, when its turn comes."""
+        number = self.outlet.write([b"x" * MEGABYTE])
+        self.outlet.write([b"answer"], (1,), number)
+        heard = b""
+        while len(heard) <= MEGABYTE:
+            self.reactor.settle()
+            if len(heard) + 4096 > MEGABYTE:
+                before = (self.outlet.busy, list(self.told), self.reactor.writers)
+            heard += os.read(self.stdout, 4096)
+
+        self.reactor.advance(LOOK)
+
+        self.assertEqual((True, [], []), before)
+        self.assertEqual((MEGABYTE + 1, b"answer\n"), (len(heard), drained(self.stdout)))
+
+    def test_held_twice(self) -> None:
+        """Of several answers in a row the first is held, and one behind new progress again."""
+        first = self.outlet.write([b"progress 1"])
+        second = self.outlet.write([b"progress 2"])
+        self.outlet.write([b"answer 1"], (1,), first)
+        self.outlet.write([b"answer 2"], (2,), second)
+        third = self.outlet.write([b"progress 3"])
+        self.outlet.write([b"answer 3"], (3,), third)
+        heard = []
+        for _ in range(3):
+            heard.append(drained(self.stdout))
+            self.reactor.advance(LOOK)
+
+        self.assertEqual([b"progress 1\nprogress 2\n", b"answer 1\nanswer 2\nprogress 3\n", b"answer 3\n"], heard)
+
+    def test_held_to_the_end(self) -> None:
+        """Nobody looks any more when the outlet is closed."""
+        number = self.outlet.write([b"progress"])
+        self.outlet.write([b"answer"], (1,), number)
+
+        self.outlet.close()
+        self.reactor.advance(PATIENCE)
+
+        self.assertEqual((b"progress\n", []), (drained(self.stdout), self.told))
+
+    def test_held_too_much(self) -> None:
+        """What waits behind one that is held is bounded like everything that waits."""
+        number = self.outlet.write([b"progress"])
+        self.outlet.write([b"answer"], (1,), number)
+        for _ in range(MAX_QUEUED // MEGABYTE + 1):
+            self.outlet.write([b"x" * MEGABYTE])
+
+        self.reactor.advance(0)
+
+        self.assertEqual([("lost", "it did not read what it was sent")], self.told)
+        self.assertEqual(([], []), (self.reactor.writers, self.reactor.getDelayedCalls()))
+
+    def test_hangs_up_while_held(self) -> None:
+        """A client that closes its stdout meanwhile is told of."""
+        number = self.outlet.write([b"progress"])
+        self.outlet.write([b"answer"], (1,), number)
+
+        self.hang_up()
+        self.reactor.advance(PATIENCE)
+        self.reactor.settle()
+
+        self.assertEqual([("lost", "it closed its standard output (Broken pipe)")], self.told)
+
     @settings(max_examples=40, derandomize=True, deadline=None)
     @given(
-        st.lists(st.tuples(st.integers(0, 90_000), st.integers(1, 400), st.booleans(), st.integers(0, 3)), max_size=20)
+        st.lists(
+            st.tuples(st.integers(0, 90_000), st.integers(1, 400), st.booleans(), st.integers(0, 3), st.integers(0, 3)),
+            max_size=20,
+        )
     )
-    def test_anything(self, messages: list[tuple[int, int, bool, int]]) -> None:
-        """Any messages in any pieces, read as slowly as you like: all come out, whole and in order."""
+    def test_anything(self, messages: list[tuple[int, int, bool, int, int]]) -> None:
+        """Any messages in any pieces, read as slowly as you like, some held: all come out, whole and in order."""
         self.outlet = self.open()
         os.set_blocking(self.stdout, False)
         expected = b""
         heard = b""
-        for size, count, answers, turns in messages:
+        number = 0
+        for size, count, answers, turns, back in messages:
             text = bytes(97 + number % 26 for number in range(size))
             step = max(size // count, 1)
-            self.outlet.write([text[at : at + step] for at in range(0, size, step)], (0,) if answers else ())
+            pieces = [text[at : at + step] for at in range(0, size, step)]
+            after = max(number - back, 0) if answers and back else 0
+            number = self.outlet.write(pieces, (0,) if answers else (), after)
             expected += text + b"\n"
             for _ in range(turns):
                 self.reactor.turn()
                 with contextlib.suppress(BlockingIOError):
                     heard += os.read(self.stdout, 5000)
+
+        for _ in range(len(messages)):
+            heard += self.read_all()
+            self.reactor.advance(PATIENCE)
 
         self.assertEqual(expected, heard + self.read_all())

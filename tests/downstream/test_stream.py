@@ -15,6 +15,7 @@ from mcpbridge.core.errors import LimitExceeded, LocalProtocolError
 from mcpbridge.core.jsonrpc import Notification, Request, RequestId, Result, encode, value
 from mcpbridge.downstream.outlet import MAX_QUEUED
 from mcpbridge.downstream.pipes import FLUSH, LATE_ANSWERS
+from mcpbridge.downstream.reader import LOOK
 from mcpbridge.downstream.stream import StreamTransport
 from mcpbridge.interfaces import IClientTransport
 from tests.downstream.manual import Notes
@@ -244,6 +245,115 @@ class StreamTests(SynchronousTestCase):
     def test_disconnect_without_stream(self) -> None:
         """There may be no stream yet."""
         self.successResultOf(self.transport.disconnect())
+
+    def progress(self, request_id: RequestId) -> None:
+        """The server tells how far it has come."""
+        self.transport.send(Notification("notifications/progress", value({})), request_id)
+
+    def watch(self, *data: bytes) -> None:
+        """Begin, with a stream of which it is known what was not L{heard}."""
+        self.transport = StreamTransport(self.clock, unread=lambda: len(self.stream.value()))
+        self.connect(*data)
+
+    def ids(self) -> list[Any]:
+        """What the client has heard, in short: answers by their ids."""
+        return [message.get("id") for message in self.heard()]
+
+    def test_progress_read(self) -> None:
+        """An answer is held until its progress was read, and what is behind it in its order."""
+        self.watch(ask(1) + ask(2) + ask(3))
+        self.progress(1)
+        self.answer(2)
+        self.answer(1)
+        self.answer(3)
+        self.settle()
+        first = self.ids()
+        self.clock.advance(LOOK)
+
+        self.assertEqual(([None, 2], [1, 3]), (first, self.ids()))
+
+    def test_progress_of_two(self) -> None:
+        """Behind one that is held another may have to be held for progress of its own."""
+        self.watch(ask(1) + ask(2))
+        for number in (1, 2):
+            self.progress(number)
+            self.answer(number)
+        heard = []
+        for _ in range(3):
+            heard.append(self.ids())
+            self.clock.advance(LOOK)
+
+        self.assertEqual([[None], [1, None], [2]], heard)
+
+    def test_progress_unknown(self) -> None:
+        """Where nobody knows what is unread nothing is held."""
+        self.connect(ask(1))
+        self.progress(1)
+        self.answer(1)
+
+        self.assertEqual([None, 1], self.ids())
+
+    def test_progress_in_batch(self) -> None:
+        """A batch is held for any of its answers."""
+        self.watch(ask(1) + ask(2))
+        self.progress(1)
+        self.transport.send_batch([Result(1, value({})), Result(2, value({}))])
+        first = self.ids()
+        self.clock.advance(LOOK)
+
+        self.assertEqual(([None], 1), (first, len(self.heard())))
+
+    def test_progress_congested(self) -> None:
+        """What Twisted has not written yet is unread."""
+        self.watch(ask(1))
+        self.progress(1)
+        self.transport.pauseProducing()
+        self.transport.send(TICK)
+        self.answer(1)
+        first = self.ids()
+        self.clock.advance(LOOK)
+        second = self.ids()
+        self.transport.resumeProducing()
+        self.clock.advance(LOOK)
+
+        self.assertEqual(([None, None], [], [1]), (first, second, self.ids()))
+
+    def test_progress_and_disconnect(self) -> None:
+        """What is held still goes out when we end it, and the stream ends after it."""
+        self.watch(ask(1))
+        self.progress(1)
+        self.answer(1)
+
+        self.transport.disconnect()
+        before = (self.ids(), self.stream.disconnecting)
+        self.clock.advance(LOOK)
+
+        self.assertEqual((([None], False), ([1], True)), (before, (self.ids(), self.stream.disconnecting)))
+
+    def test_progress_and_half_close(self) -> None:
+        """A client that has closed its stdin gets what is held for it, and is then let go."""
+        self.watch(ask(1))
+        self.transport.readConnectionLost()
+        self.progress(1)
+        self.answer(1)
+        self.settle()
+        before = (self.ids(), self.stream.disconnecting)
+        self.clock.advance(LOOK)
+
+        self.assertEqual((([None], False), ([1], True)), (before, (self.ids(), self.stream.disconnecting)))
+
+    def test_progress_and_too_much(self) -> None:
+        """What waits behind one that is held is bounded."""
+        self.watch(ask(1))
+        self.progress(1)
+        self.answer(1)
+        megabyte = Notification("x", value({"text": "x" * (1024 * 1024)}))
+        for _ in range(MAX_QUEUED // (1024 * 1024) + 1):
+            self.transport.send(megabyte)
+        self.settle()
+
+        self.assertEqual(("disconnected", "the client is gone: it did not read what it was sent"), self.link.told[-1])
+        self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_memory(self) -> None:
         """What is remembered lasts as long as the process."""

@@ -38,6 +38,20 @@ function filled({ properties, required = [] }) {
   return Object.fromEntries(required.map((name) => [name, properties[name].enum?.[0] ?? samples[properties[name].type]]));
 }
 
+// Both generations drop the progress that they have read together with the answer: they hand on notifications later than
+// answers (github.com/modelcontextprotocol/typescript-sdk/issues/2580). What is read together is chance where the server
+// itself is reached; here answers come last.
+function answersLast(transport) {
+  const receive = transport.onmessage;
+  transport.onmessage = (message, extra) => {
+    if ("method" in message) {
+      receive(message, extra);
+    } else {
+      setImmediate(receive, message, extra);
+    }
+  };
+}
+
 export class Peer {
   // The server's requests and notifications, in order: method and parameters.
   asked = [];
@@ -101,17 +115,9 @@ export class Peer {
       inform?.(revision);
     };
     await this.client.connect(transport, options);
-    // Both generations drop the progress that they have read together with the answer: they hand on notifications later
-    // than answers (github.com/modelcontextprotocol/typescript-sdk/issues/2580). What is read together is chance, on
-    // every way; here answers come last.
-    const receive = transport.onmessage;
-    transport.onmessage = (message, extra) => {
-      if ("method" in message) {
-        receive(message, extra);
-      } else {
-        setImmediate(receive, message, extra);
-      }
-    };
+    if (!this.way.unmodified) {
+      answersLast(transport);
+    }
     this.revision = this.client.getNegotiatedProtocolVersion?.() ?? this.revision;
   }
 

@@ -388,4 +388,16 @@ const REFERENCE = {
   two_rounds: askedBy("test_input_required_result_multi_round", "elicitation/create", "accept"),
 };
 
-export const TABLES = { everything: EVERYTHING, sdk: SDK, reference: REFERENCE };
+// How much progress of each of many calls is heard.
+const BURSTS = {
+  bursts: async (peer) => {
+    const heard = [];
+    for (let each = 0; each < 20; each++) {
+      const before = heard.push(0) - 1;
+      await peer.call("count", { upto: 20 }, { onprogress: () => heard[before]++ });
+    }
+    return heard;
+  },
+};
+
+export const TABLES = { everything: EVERYTHING, sdk: SDK, reference: REFERENCE, bursts: BURSTS };

@@ -4,7 +4,7 @@
 // Run as `node sdk_session.mjs REQUEST`, where REQUEST is JSON as sdk_session.py takes it, and says which SDK:
 // {"sdk": {"generation": 1, "folder": ".../sdk"}, "ways": {"direct": {"table": "everything", "kind": "stdio", ...}, ...}}.
 // What is printed is {"direct": {"initialize": OUTCOME, ...}, ...}; the caller compares. A way may say what to leave out
-// ("without": [...]). It knows nothing of mcpbridge.
+// ("without": [...]), and that the SDK is to be as it is ("unmodified": true). It knows nothing of mcpbridge.
 
 import { Peer, generation } from "./sdk_peer.mjs";
 import { TABLES } from "./sdk_scenarios.mjs";

@@ -2,15 +2,26 @@
 The official SDKs that are not those of the other tests: TypeScript 1.x and 2.x, Python 1.x. Each is the client of
 server-everything and of a server made with the Python SDK 2.x, directly, through relay and daemon, and through the
 daemon's HTTP endpoint.
+
+There they are given answers last (sdk_peer.mjs says why). That TypeScript's lose no progress as they are, either, is
+tested by itself.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
+import subprocess
+import sys
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.daemon import Daemon, plain_environment
 from tests.integration.generations import PYTHON_1, TYPESCRIPT_1, TYPESCRIPT_2, Generation
-from tests.integration.parity import Parity, every_feature
+from tests.integration.packages import ROOT
+from tests.integration.parity import Parity, every_feature, free_port, serving
 from tests.integration.sdk_scenarios import TABLES
 
 REFERENCE = (
@@ -206,3 +217,76 @@ class TypeScript2ReferenceHTTPTests(_Generation):
 
     sdk = TYPESCRIPT_2
     server = "reference-http"
+
+
+_SERVER = [sys.executable, "-m", "tests.integration.sdk_server"]
+
+_ALL_HEARD = [20] * 20
+"""Messages of progress, for each call."""
+
+_TRIES = 5
+"""An answer waits some milliseconds for a client that does not read; on a busy machine that may be none of its own.
+Without waiting about half of the calls lose some, and to see all 400 even once is out of the question."""
+
+_DEADLINE = 60.0
+"""Seconds for one try: about one."""
+
+
+class ProgressTests(SynchronousTestCase):
+    """
+    The TypeScript SDKs, unmodified, hear all progress of calls that are answered at once afterwards.
+    """
+
+    def heard(self, sdk: Generation, way: dict[str, Any], mode: str) -> Any:
+        """What an SDK hears of each of 20 calls on this way; at best."""
+        command, _, more = sdk.script()
+        own = {**way, "table": "bursts", "unmodified": True, "mode": mode}
+        found = None
+        for _ in range(_TRIES):
+            done = subprocess.run(
+                [*command, json.dumps({**more, "ways": {"way": own}})],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=_DEADLINE,
+                stdin=subprocess.DEVNULL,
+            )
+            self.assertEqual(0, done.returncode, done.stderr[-4000:])
+            found = json.loads(done.stdout)["way"].get("bursts")
+            if found == _ALL_HEARD:
+                break
+        return found
+
+    def check(self, daemon: Daemon, name: str, *options: str) -> None:
+        """Both generations hear everything on the way through a relay to a server."""
+        way = {
+            "kind": "stdio",
+            "command": daemon.relay(name, *options),
+            "env": daemon.environment,
+            "cwd": daemon.folder,
+        }
+        for sdk, mode in ((TYPESCRIPT_1, "legacy"), (TYPESCRIPT_2, "legacy"), (TYPESCRIPT_2, "auto")):
+            self.assertEqual(_ALL_HEARD, self.heard(sdk, way, mode), (sdk.script()[2], mode))
+
+    def child(self) -> dict[str, Any]:
+        """The server as a child process."""
+        program, *arguments = [*_SERVER, "stdio"]
+        return {"command": program, "args": arguments, "env": {"PYTHONPATH": ROOT}}
+
+    def test_child(self) -> None:
+        """Of a server that is a child process."""
+        with Daemon({"child": self.child()}) as daemon:
+            self.check(daemon, "child")
+
+    def test_http(self) -> None:
+        """Of one on HTTP, whose progress may come from the network in one piece with its answer."""
+        port = free_port()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(serving([*_SERVER, "http", str(port)], plain_environment("/"), port))
+            daemon = stack.enter_context(Daemon({"web": {"type": "http", "url": f"http://127.0.0.1:{port}/mcp"}}))
+            self.check(daemon, "web")
+
+    def test_standalone(self) -> None:
+        """Without a daemon."""
+        with Daemon({"child": self.child()}) as daemon:
+            self.check(daemon, "child", "--standalone")
