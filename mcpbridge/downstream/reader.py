@@ -19,8 +19,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 #: Seconds between two looks. A client that does nothing else has read a burst in less.
 LOOK: Final = 0.001
-#: Seconds after which an answer goes out all the same. On a busy machine a client may not run for a tenth of one; while it
-#: does not read, it cannot miss what it is not given.
+#: Seconds after which an answer goes out all the same. On a busy machine a client may not run for a tenth of one; and
+#: while it does not read, it misses nothing.
 PATIENCE: Final = 0.25
 
 # Turns of the reactor in which Twisted's streams have written what they were given; the first may have begun before.

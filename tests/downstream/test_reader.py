@@ -44,7 +44,7 @@ class ReaderTests(SynchronousTestCase):
     def test_never_reads(self) -> None:
         """It does not wait for ever, and one that follows the same forerunner not again."""
         self.reader.wait(2, 3)
-        self.clock.pump([LOOK] * 50)
+        self.clock.pump([LOOK] * int(2 * PATIENCE / LOOK))
 
         self.assertEqual(1, len(self.told))
         self.assertApproximates(PATIENCE, self.told[0], LOOK)
