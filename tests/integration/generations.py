@@ -6,9 +6,7 @@ are reached by all three.
 """
 
 import contextlib
-import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -17,7 +15,7 @@ import attrs
 
 from tests.integration.daemon import Daemon, plain_environment
 from tests.integration.packages import ROOT, package
-from tests.integration.parity import TRAVEL_DEADLINE, free_port, serving
+from tests.integration.parity import free_port, saw, serving
 from tests.integration.sdk_peer import steady
 from tests.integration.sdk_scenarios import SESSION_ERA
 from tests.integration.wheels import wheel
@@ -93,7 +91,7 @@ class Generation:
                     own = {"table": table, "mode": mode, "without": sorted(self.apart.get((mode, server), ()))}
                     ways.update({(server, mode, way): {**how, **own} for way, how in reached.items()})
             request = {**more, "ways": {" ".join(key): way for key, way in ways.items()}}
-            return _sorted(_run([*command, json.dumps(request)], environment))
+            return _sorted(saw(command, request, environment))
 
 
 @contextlib.contextmanager
@@ -117,22 +115,6 @@ def _started(server: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     url = f"http://127.0.0.1:{port}/mcp"
     with serving(command, environment, port):
         yield {"type": kind, "url": url}, {"kind": kind, "url": url}
-
-
-def _run(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=TRAVEL_DEADLINE,
-        stdin=subprocess.DEVNULL,
-    )
-    if done.returncode != 0:
-        raise AssertionError(f"the SDK's process failed:\n{done.stderr[-4000:]}")
-    seen: dict[str, Any] = json.loads(done.stdout)
-    return seen
 
 
 def _sorted(found: dict[str, Any]) -> Seen:

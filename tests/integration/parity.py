@@ -12,7 +12,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -64,6 +64,32 @@ def serving(command: list[str], environment: dict[str, str], port: int) -> Itera
         process.wait()
 
 
+SESSION = (sys.executable, "-m", "tests.integration.sdk_session")
+
+
+def saw(command: Sequence[str], request: object, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """
+    Have the script of an SDK do what is asked.
+
+    @param environment: more of it than this process has.
+    @return: what it printed.
+    @raise AssertionError: it failed; the text has its last words.
+    """
+    done = subprocess.run(
+        [*command, json.dumps(request)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": ROOT, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=TRAVEL_DEADLINE,
+        stdin=subprocess.DEVNULL,
+    )
+    if done.returncode != 0:
+        raise AssertionError(f"the SDK's process failed:\n{done.stderr[-4000:]}")
+    seen: dict[str, Any] = json.loads(done.stdout)
+    return seen
+
+
 class Parity(SynchronousTestCase):
     """
     @cvar table: the scenarios, by name (L{tests.integration.sdk_scenarios.TABLES}).
@@ -113,22 +139,8 @@ class Parity(SynchronousTestCase):
             daemon = stack.enter_context(Daemon({NAME: configured}))
             bridge = {"kind": "stdio", "command": daemon.relay(NAME), "env": daemon.environment, "cwd": daemon.folder}
             ways = {"direct": direct, "bridge": bridge}
-            return self._session({**ways, **{f"auto {name}": {**way, "mode": "auto"} for name, way in ways.items()}})
-
-    def _session(self, ways: dict[str, Any]) -> dict[str, Any]:
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.integration.sdk_session", json.dumps({"table": self.table, "ways": ways})],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": ROOT},
-            capture_output=True,
-            text=True,
-            timeout=TRAVEL_DEADLINE,
-            stdin=subprocess.DEVNULL,
-        )
-        if done.returncode != 0:
-            raise AssertionError(f"the SDK's process failed:\n{done.stderr[-4000:]}")
-        seen: dict[str, Any] = json.loads(done.stdout)
-        return seen
+            ways |= {f"auto {name}": {**way, "mode": "auto"} for name, way in ways.items()}
+            return saw(SESSION, {"table": self.table, "ways": ways})
 
     @classmethod
     def features(cls) -> Iterable[str]:

@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import stat
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -21,15 +20,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration import processes
 from tests.integration.daemon import Daemon, child, plain_environment
-from tests.integration.packages import ROOT, package
+from tests.integration.packages import package
 from tests.integration.parity import (
     NAME,
-    TRAVEL_DEADLINE,
+    SESSION,
     Parity,
     essence,
     every_feature,
     free_port,
     neutral,
+    saw,
     serving,
 )
 from tests.integration.sdk_scenarios import SESSION_ERA, TABLES
@@ -92,20 +92,7 @@ class _ThroughEndpoint(Parity):
             }
 
     def _journey(self, ways: dict[str, Any], only: list[str]) -> dict[str, Any]:
-        request = json.dumps({"table": self.table, "ways": ways, "only": only})
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.integration.sdk_session", request],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": ROOT},
-            capture_output=True,
-            text=True,
-            timeout=TRAVEL_DEADLINE,
-            stdin=subprocess.DEVNULL,
-        )
-        if done.returncode != 0:
-            raise AssertionError(f"the SDK's process failed:\n{done.stderr[-4000:]}")
-        seen: dict[str, Any] = json.loads(done.stdout)
-        return seen
+        return saw(SESSION, {"table": self.table, "ways": ways, "only": only})
 
     def check(self, scenario: str) -> None:
         """The outcome through the bridge is the direct one, in both eras, and there was one."""

@@ -7,9 +7,7 @@ experimental tasks, the official package C{ext-tasks} in both eras, and the Pyth
 sees does not depend on which of the servers is behind the bridge; one test for each tool, client and server.
 """
 
-import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -18,9 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.daemon import Daemon, plain_environment
 from tests.integration.packages import ROOT, package
-
-DEADLINE = 100.0
-"""Seconds for all clients of one script: about seven when nothing is lost."""
+from tests.integration.parity import saw
 
 SESSION = "session"
 EXTENSION = "extension"
@@ -179,18 +175,7 @@ class Clients(SynchronousTestCase):
         }
         with Daemon(configured) as daemon:
             request = {**self.request(), "ways": self.ways(servers, daemon)}
-            done = subprocess.run(
-                [*self.command(), json.dumps(request)],
-                capture_output=True,
-                text=True,
-                timeout=DEADLINE,
-                stdin=subprocess.DEVNULL,
-                cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": ROOT},
-            )
-            if done.returncode != 0:
-                raise AssertionError(f"the clients failed:\n{done.stderr[-4000:]}")
-        seen: dict[str, Outcomes] = json.loads(done.stdout)
+            seen: dict[str, Outcomes] = saw(self.command(), request)
         return seen
 
     def check(self, way: str, tool: str, expected: Any) -> None:
