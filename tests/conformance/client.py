@@ -14,6 +14,7 @@ from typing import Any
 from mcp_types import methods
 from pydantic import ValidationError
 
+from tests.conformance.task_shapes import RESULTS
 from tests.conformance.wires import META, MODERN, Message, Wire
 
 DEADLINE = 15.0
@@ -56,6 +57,7 @@ class Client:
     @ivar counterpart: the revision of the server behind the bridge, where that matters.
     @ivar heard: every notification, in order.
     @ivar asked: the methods of the questions that were answered.
+    @ivar questions: those of them that were requests of their own.
     @ivar invalid: what was heard that the revision does not allow.
     """
 
@@ -68,6 +70,7 @@ class Client:
         self.counterpart = ""
         self.heard: list[Message] = []
         self.asked: list[str] = []
+        self.questions: list[Message] = []
         self.invalid: list[str] = []
         self.opening: Mapping[str, Any] = {}
         self._answer = answer
@@ -238,6 +241,7 @@ class Client:
             await self.wire.send({"jsonrpc": "2.0", "id": question["id"], "result": {}})
             return
         self.asked.append(question["method"])
+        self.questions.append(question)
         found = self._answer(question["method"], question.get("params", {}))
         if isinstance(found, Awaitable):
             found = await found
@@ -255,7 +259,7 @@ class Client:
         if "result" not in message:
             return
         try:
-            methods.validate_server_result(method, self.version, message["result"])
+            methods.validate_server_result(method, self.version, message["result"], surface=RESULTS)
         except KeyError:
             pass  # A method of nobody's.
         except (ValidationError, ValueError) as error:

@@ -11,13 +11,19 @@ from typing import Any
 
 import attrs
 
-from tests.conformance.client import Client, Refused
+from tests.conformance import task_features as tasks
+from tests.conformance.checks import call, refusal, said, same
+from tests.conformance.client import Client
 from tests.conformance.tools import SCHEMAS
 from tests.conformance.wires import META
 
 Run = Callable[[Client], Awaitable[None]]
 
 OLDEST = "2024-11-05"
+
+REFERENCE, TASKS, HANDLES = "reference", "tasks", "handles"
+"""The conversations of a cell: with the reference server; with a server that has tasks, by a client that does without;
+with the same server, by a client that has tasks too."""
 
 
 @attrs.frozen
@@ -29,6 +35,7 @@ class Feature:
     @ivar server: the oldest revision of a server that has it.
     @ivar only: the only revisions of a client that have it, if that is not all from the oldest on.
     @ivar only_server: the same of a server.
+    @ivar within: in which conversation of a cell it is tried.
     """
 
     title: str
@@ -37,6 +44,7 @@ class Feature:
     server: str
     only: tuple[str, ...]
     only_server: tuple[str, ...]
+    within: str
 
     def applies(self, client: str, server: str) -> bool:
         """Whether these two have it."""
@@ -55,42 +63,15 @@ def feature(
     *,
     only: tuple[str, ...] = (),
     only_server: tuple[str, ...] = (),
+    within: str = REFERENCE,
 ) -> Callable[[Run], Run]:
     """Decorator: a row of the matrix."""
 
     def register(run: Run) -> Run:
-        FEATURES[run.__name__] = Feature(title, run, client, server, only, only_server)
+        FEATURES[run.__name__] = Feature(title, run, client, server, only, only_server, within)
         return run
 
     return register
-
-
-def same(expected: object, found: object) -> None:
-    """Both are equal."""
-    if expected != found:
-        raise AssertionError(f"expected {expected!r}, got {found!r}")
-
-
-async def call(client: Client, name: str, meta: dict[str, Any] | None = None, **arguments: Any) -> Any:
-    """Call a tool."""
-    return await client.request("tools/call", {"name": name, "arguments": arguments}, meta)
-
-
-async def said(client: Client, name: str, **arguments: Any) -> str:
-    """Call a tool that answers with one text."""
-    result = await call(client, name, **arguments)
-    same(["text"], [block["type"] for block in result["content"]])
-    text: str = result["content"][0]["text"]
-    return text
-
-
-async def refusal(client: Client, method: str, **params: Any) -> Refused:
-    """Ask for what is refused."""
-    try:
-        result = await client.request(method, params)
-    except Refused as refused:
-        return refused
-    raise AssertionError(f"{method} was not refused: {result!r}")
 
 
 # Opening
@@ -434,6 +415,23 @@ async def visit_first(client: Client) -> None:
         same((-32042, ["https://test.example/login"]), (refused.code, urls))
     else:
         same((-32603, True), (refused.code, "https://test.example/login" in str(refused)))
+
+
+# Tasks
+
+
+for _title, _run, _client, _within in (
+    ("tasks: what runs as nothing else, called as any tool", tasks.task_called, OLDEST, TASKS),
+    ("tasks: the same, with a question", tasks.task_asking, "2025-06-18", TASKS),
+    ("tasks: the same, cancelled with its call", tasks.task_abandoned, OLDEST, TASKS),
+    ("tasks: handles, to the end", tasks.handle, "2025-11-25", HANDLES),
+    ("tasks: handles, with a question", tasks.handle_asking, "2025-11-25", HANDLES),
+    ("tasks: handles, cancelled", tasks.handle_cancelled, "2025-11-25", HANDLES),
+):
+    feature(_title, client=_client, server="2025-11-25", within=_within)(_run)
+
+
+# All of it
 
 
 @feature("every message as the client's revision has it")

@@ -8,12 +8,13 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import attrs
 
 from tests.conformance.client import Client
-from tests.conformance.features import FEATURES
+from tests.conformance.features import FEATURES, HANDLES, REFERENCE, TASKS
+from tests.conformance.task_features import knowing
 from tests.conformance.upstreams import Upstream, bridged
 from tests.conformance.wires import HTTPWire, RelayWire, Wire
 from tests.integration.daemon import Daemon
@@ -32,6 +33,7 @@ _AT_ONCE = 3
 """Cells at a time: most of their time is waiting."""
 
 _CELL_DEADLINE = 60.0
+"""Seconds for one conversation of a cell."""
 
 YES, NO, NONE = "✓", "✗", "·"
 
@@ -45,11 +47,18 @@ class Cell:
     client: str
     server: str
 
-    @property
-    def upstream(self) -> Upstream:
-        """The server. Before 2025-03-26 HTTP was HTTP+SSE."""
+    def upstream(self, within: str) -> Upstream:
+        """The server of one of its conversations. Before 2025-03-26 HTTP was HTTP+SSE."""
         http = "sse" if self.server == "2024-11-05" else "http"
-        return Upstream(http if self.transport == "HTTP" else "stdio", self.server)
+        return Upstream(http if self.transport == "HTTP" else "stdio", self.server, within != REFERENCE)
+
+    def applying(self, *conversations: str) -> list[str]:
+        """The features that these two revisions have, of these conversations."""
+        return [
+            name
+            for name, feature in FEATURES.items()
+            if feature.within in conversations and feature.applies(self.client, self.server)
+        ]
 
 
 CELLS = tuple(
@@ -60,13 +69,16 @@ CELLS = tuple(
     for client in VERSIONS
 )
 
+CONVERSATIONS = (TASKS, HANDLES, REFERENCE)
+"""Of a cell, in the order that they are had: the last row is about what was heard in all of them."""
+
 Results = Mapping[Cell, Mapping[str, str]]
 """What is wrong with a feature, by cell and feature: empty if nothing is. What does not apply is not there."""
 
 
 def name(upstream: Upstream) -> str:
     """What a server is called in the configuration."""
-    return f"{upstream.transport}-{upstream.spoken}"
+    return f"{upstream.transport}-{upstream.spoken}{'-tasks' if upstream.has_tasks else ''}"
 
 
 def measure() -> Results:
@@ -74,7 +86,9 @@ def measure() -> Results:
     with contextlib.ExitStack() as stack:
         servers = {
             name(upstream): stack.enter_context(upstream.running())
-            for upstream in dict.fromkeys(cell.upstream for cell in CELLS)
+            for upstream in dict.fromkeys(
+                cell.upstream(within) for cell in CELLS for within in CONVERSATIONS if cell.applying(within)
+            )
         }
         daemon, base = stack.enter_context(bridged(servers, defaults={"session": "per-client"}))
         return asyncio.run(_measure(daemon, base))
@@ -92,25 +106,38 @@ async def _measure(daemon: Daemon, base: str) -> Results:
     await asyncio.wait(tasks.values(), timeout=DEADLINE)
     for cell, task in tasks.items():
         task.cancel()
-        found.setdefault(cell, dict.fromkeys(_applying(cell), "not done in time"))
+        found.setdefault(cell, dict.fromkeys(cell.applying(*CONVERSATIONS), "not done in time"))
     await asyncio.gather(*tasks.values(), return_exceptions=True)
     return found
 
 
-def _applying(cell: Cell) -> list[str]:
-    return [name for name, feature in FEATURES.items() if feature.applies(cell.client, cell.server)]
-
-
 async def _try(cell: Cell, daemon: Daemon, base: str) -> dict[str, str]:
-    found = dict.fromkeys(_applying(cell), "not reached")
-    server = name(cell.upstream)
+    found: dict[str, str] = {}
+    invalid: list[str] = []
+    for within in CONVERSATIONS:
+        features = cell.applying(within)
+        if features:
+            client = _client(cell, within, daemon, base)
+            client.invalid = invalid
+            found.update(await _converse(client, features))
+    return found
+
+
+def _client(cell: Cell, within: str, daemon: Daemon, base: str) -> Client:
+    server = name(cell.upstream(within))
     wire: Wire = HTTPWire(f"{base}/{server}")
     if cell.side == "relay":
         wire = RelayWire(daemon.relay(server), daemon.environment, daemon.folder)
+    client = Client(wire, cell.client, knowing(cell.client) if within == HANDLES else None)
+    client.counterpart = cell.server
+    return client
+
+
+async def _converse(client: Client, features: Sequence[str]) -> dict[str, str]:
+    found = dict.fromkeys(features, "not reached")
     try:
-        async with asyncio.timeout(_CELL_DEADLINE), Client(wire, cell.client) as client:
-            client.counterpart = cell.server
-            for feature in found:
+        async with asyncio.timeout(_CELL_DEADLINE), client:
+            for feature in features:
                 found[feature] = await _feature(client, feature)
     except Exception as error:  # noqa: BLE001 - any failure of a cell is what is to be found out
         return {feature: why and f"{why}: {_words(error)}" for feature, why in found.items()}
@@ -188,6 +215,11 @@ oldest first: {", ".join(VERSIONS)}.
 The server is the reference server of the [conformance runs](conformance.md), on the official Python SDK, held to one
 revision. The client says raw messages, and holds every message that it hears against the official types. HTTP is
 HTTP+SSE for servers of 2024-11-05, and Streamable HTTP for all later ones.
+
+Beside it runs a server whose tools are tasks, in the way of its revision: 2025-11-25, or 2026-07-28 with the extension
+`io.modelcontextprotocol/tasks`. The first three rows of tasks are of clients that do without, the other three of those
+that have tasks in the way of their own revision. A client of 2026-07-28 that does without is refused by a server of
+2026-07-28, with `-32021`: that is what the extension wants, and what counts there.
 """
 
 

@@ -238,13 +238,13 @@ class OneEra(StreamableHTTPSessionManager):
 # Transports
 
 
-def http_app(spoken: str) -> ASGIApp:
+def http_app(server: Server[Any], spoken: str) -> ASGIApp:
     security = TransportSecuritySettings(
         enable_dns_rebinding_protection=True,
         allowed_hosts=["127.0.0.1:*", "localhost:*"],
         allowed_origins=["http://127.0.0.1:*", "http://localhost:*"],
     )
-    manager = OneEra(app=make(), event_store=Kept(), retry_interval=RETRY, security_settings=security)
+    manager = OneEra(app=server, event_store=Kept(), retry_interval=RETRY, security_settings=security)
     manager.spoken = spoken
 
     class Endpoint:
@@ -254,8 +254,7 @@ def http_app(spoken: str) -> ASGIApp:
     return asked_for(Starlette(routes=[Route("/mcp", endpoint=Endpoint())], lifespan=lambda _: manager.run()), spoken)
 
 
-def sse_app(spoken: str) -> ASGIApp:
-    server = make()
+def sse_app(server: Server[Any], spoken: str) -> ASGIApp:
     transport = SseServerTransport("/messages/")
 
     async def connect(request: HTTPRequest) -> Response:
@@ -287,8 +286,7 @@ async def _asked_for(reading: Any, spoken: str) -> AsyncIterator[Any]:
         group.cancel_scope.cancel()
 
 
-async def serve_stdio(spoken: str) -> None:
-    server = make()
+async def serve_stdio(server: Server[Any], spoken: str) -> None:
     async with stdio_server() as (reading, writing), _asked_for(reading, spoken) as shown:
         if spoken in MODERN_PROTOCOL_VERSIONS:
             await _serve_modern_stream(server, shown, writing, lifespan_state={}, raise_exceptions=False)
@@ -298,17 +296,16 @@ async def serve_stdio(spoken: str) -> None:
             await serve_loop(server, shown, writing, lifespan_state={})
 
 
-def main() -> None:
-    """Serve as the command line says."""
+def serve(server: Server[Any], transport: str, spoken: str, port: str = "") -> None:
+    """Serve until stdin ends or a signal comes, as the command line says; see the top of this module."""
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
-    transport, spoken = sys.argv[1], sys.argv[2]
     if transport == "stdio":
-        anyio.run(serve_stdio, spoken)
+        anyio.run(serve_stdio, server, spoken)
         return
-    app = http_app(spoken) if transport == "http" else sse_app(spoken)
-    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[3]), log_level="error", timeout_graceful_shutdown=1)
+    app = http_app(server, spoken) if transport == "http" else sse_app(server, spoken)
+    uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="error", timeout_graceful_shutdown=1)
 
 
 if __name__ == "__main__":
-    main()
+    serve(make(), *sys.argv[1:])

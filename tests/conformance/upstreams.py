@@ -1,5 +1,5 @@
 """
-The reference server in all its forms, and a daemon in front of it.
+The reference server in all its forms, those that have tasks beside it, and a daemon in front of them.
 """
 
 import contextlib
@@ -19,20 +19,25 @@ from tests.integration.parity import free_port, serving
 NAME = "reference"
 """What the daemon calls it."""
 
+TASKS = {"2025-11-25": "tests.conformance.tasks_session", MODERN: "tests.conformance.tasks_extension"}
+"""The servers with tasks, by the revision that they speak."""
+
 _WARM_DEADLINE = 30.0
 
 
 @attrs.frozen
 class Upstream:
     """
-    One form of the reference server.
+    One form of the reference server, or a server with tasks.
 
     @ivar transport: C{http}, C{sse} or C{stdio}.
     @ivar spoken: C{dual}, C{legacy} or a revision.
+    @ivar has_tasks: it is the server with tasks in its place, of which there are only those of L{TASKS}.
     """
 
     transport: str
     spoken: str
+    has_tasks: bool = False
 
     @property
     def title(self) -> str:
@@ -43,6 +48,8 @@ class Upstream:
 
     def command(self, *more: str) -> list[str]:
         """How it is started."""
+        if self.has_tasks:
+            return [sys.executable, "-m", TASKS[self.spoken], self.transport, *more]
         return [sys.executable, "-m", "tests.conformance.reference", self.transport, self.spoken, *more]
 
     @contextlib.contextmanager
