@@ -2,34 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from mcpbridge.core.events import Notified, TasksWatched
 from tests.core.tasks.desks import T1_SERVER, T2_CLIENT, Ends, raw
 from tests.core.tasks.test_desk import TOOLS
-
-TASK: Any = {"taskId": "t", "status": "working", "createdAt": "c", "lastUpdatedAt": "l", "ttl": 9, "pollInterval": 5}
-SHOWN: Any = {
-    "taskId": "t",
-    "status": "working",
-    "createdAt": "c",
-    "lastUpdatedAt": "l",
-    "ttlMs": 9,
-    "pollIntervalMs": 5,
-}
-FORM: Any = {"message": "?", "mode": "form", "requestedSchema": {"type": "object", "properties": {}}}
-OURS: Any = {"mcpbridge": {"reason": "session_lost", "retryable": False}}
-
-
-def running() -> Ends:
-    """A client whose call 5 has become a task."""
-    ends = Ends(T2_CLIENT, T1_SERVER)
-    ends.calls(5, "tools/call", {"name": "only"})
-    ends.answers(1000, TOOLS)
-    ends.answers(5, {"task": TASK})
-    return ends
+from tests.core.tasks.test_sights import FORM, OURS, SHOWN, TASK, running
 
 
 class CreatedTests(SynchronousTestCase):
