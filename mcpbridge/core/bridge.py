@@ -212,7 +212,7 @@ class Bridge:
 
     def deliver(self, session: SessionId, event: Event) -> Sequence[BridgeEffect]:
         """A client says something."""
-        if self._desks.passes(session, event):
+        if self._closed is not None or self._desks.passes(session, event):
             self._enter(session, event)
         else:
             self._walk(session, self._desks.up(session, event))
@@ -226,7 +226,7 @@ class Bridge:
                     self._enter(session, event)
                 case Down(event):
                     self._effects.append(Tell(session, event))
-                case Post(event):
+                case Post(event) if self._closed is None:
                     self._exchanges.submit(None, event, event.method)
                 case StartTimer(key, seconds):
                     self._effects.append(StartTimer(("tasks", session, key), seconds))
@@ -401,6 +401,10 @@ class Bridge:
         self._wishes.restore()
         self._lists.opened()
         self._notices.flush(conversation)
+        for session in self._sessions:
+            for event in self._desks.early(session):
+                if self._exchanges.pop(event.xid) is not None:
+                    self._walk(session, self._desks.up(session, event))
         self._exchanges.flush()
 
     def _refused(self, conversation: ConversationId, error: ErrorObject) -> None:

@@ -5,7 +5,7 @@ Tests for L{mcpbridge.core.bridge}: what happens, and what is done about it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from msgspec import Raw
@@ -28,6 +28,7 @@ from mcpbridge.core.effects import (
     StopTimer,
     Tell,
 )
+from mcpbridge.core.eras import modern
 from mcpbridge.core.eras.legacy import ClientPeer
 from mcpbridge.core.errors import ErrorObject, Fate, Loss, Reason
 from mcpbridge.core.events import (
@@ -51,8 +52,10 @@ from mcpbridge.core.events import (
     Ready,
     RootsChanged,
     Subscribed,
+    TasksWatched,
     Unsubscribed,
 )
+from mcpbridge.core.interfaces import IClientPeer
 from mcpbridge.core.jsonrpc import Error, InvalidMessage, Message, Notification, Request, RequestId, Result
 from mcpbridge.core.tasks.desks import Desks
 
@@ -85,13 +88,15 @@ class Rig:
     @ivar news: what it did since that was last asked for.
     """
 
-    def __init__(self, *, known: Snapshot | None = None, **policy: Any) -> None:
+    def __init__(
+        self, *, known: Snapshot | None = None, peer: Callable[[], IClientPeer] = ClientPeer, **policy: Any
+    ) -> None:
         xids = itertools.count(1000)
         self.bridge = Bridge(
             "up",
             Opened(0, "2025-11-25", PARAMS),
             Policy(**policy),
-            ClientPeer,
+            peer,
             xids,
             lambda: 0.0,
             Desks(xids, lambda: "handle", lambda: "now", Policy(**policy).exclusive),
@@ -1821,6 +1826,58 @@ class TaskTests(SynchronousTestCase):
         self.assertEqual(True, is_busy)
         self.assertEqual([(11, "bridge_stopping", True)], errors(rig.taken()))
         self.assertEqual({}, rig.timers)
+
+    def test_after_the_end(self) -> None:
+        """What is asked of a bridge that is closed is refused at once, and starts nothing."""
+        rig = self.tasked(1)
+        extensions = raw({"extensions": {"io.modelcontextprotocol/tasks": {}}})
+        rig.deliver(1, Opened(10, "2026-07-28", {"capabilities": extensions}))
+        self.call(rig, 1, 11)
+        rig.do(rig.bridge.close(Reason.STOPPING, "up: the daemon stops"))
+        rig.taken()
+
+        rig.deliver(
+            1, Called(12, "tools/call", raw({"name": "only"})), Called(13, "tasks/result", raw({"taskId": "t"}))
+        )
+        rig.deliver(1, TasksWatched(frozenset("t")))
+
+        self.assertEqual([(12, "bridge_stopping", True), (13, "bridge_stopping", True)], errors(rig.taken()))
+        self.assertEqual(({}, 0, 0), (rig.timers, rig.bridge.counts()["tasks"], rig.bridge.counts()["exchanges"]))
+
+    def test_called_before_it_opened(self) -> None:
+        """A call that waits for a server which nothing is known of becomes a task as well, and is sent once."""
+        rig = Rig(snapshot=False)
+        rig.attach(1)
+        rig.deliver(1, Called(11, "tools/call", raw({"name": "only"})))
+        extra: Any = {"tools": {}, "tasks": {"requests": {"tools": {"call": {}}}}}
+
+        rig.opens(1, {"protocolVersion": "2025-11-25", "capabilities": extra})
+        rig.answers(1, 2, {"tools": [{"name": "only", "execution": {"taskSupport": "required"}}]})
+
+        sent = [message for _, message in sends(rig.taken()) if isinstance(message, Request)]
+        self.assertEqual(["initialize", "tools/list", "tools/call"], [request.method for request in sent])
+        self.assertEqual(raw({"name": "only", "task": {"ttl": 3600000}}), sent[-1].params)
+
+    def test_end_while_it_is_answered(self) -> None:
+        """A task whose answer is under way when the bridge is closed is not cancelled: nobody could hear it."""
+        rig = Rig(snapshot=False, peer=modern.ClientPeer)
+        rig.attach(1)
+        extensions: Any = {"io.modelcontextprotocol/tasks": {}}
+        rig.opens(1, {"supportedVersions": ["2026-07-28"], "capabilities": {"extensions": extensions}})
+        rig.deliver(1, Opened(10, "2025-11-25", PARAMS), Called(11, "tools/call", raw({"name": "x"})))
+        task = {"taskId": "t", "status": "working", "createdAt": "c", "lastUpdatedAt": "l", "ttlMs": 9}
+        rig.answers(1, 2, {**task, "resultType": "task"})
+        rig.fire(("tasks", 1, ("look", 11)))
+        asked = {"q": {"method": "elicitation/create", "params": {"message": "?"}}}
+        task = {**task, "status": "input_required", "inputRequests": asked, "resultType": "complete"}
+        rig.answers(1, 3, task)
+        rig.deliver(1, InputSupplied(None, {"task-11.q": raw({"action": "cancel"})}))
+        rig.taken()
+
+        rig.do(rig.bridge.close(Reason.STOPPING, "up: the daemon stops"))
+
+        self.assertEqual([11], [xid for xid, _, _ in errors(rig.taken())])
+        self.assertEqual(({}, 0, 0), (rig.timers, rig.bridge.counts()["tasks"], rig.bridge.counts()["exchanges"]))
 
     def test_client_is_gone(self) -> None:
         """The server is told to cancel it, though nobody is there any more."""

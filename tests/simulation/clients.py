@@ -1,26 +1,24 @@
 """
-Scripted clients that count their ids from 0, as all do, and the pipes that they are served through.
+Scripted clients that count their ids from 0, as all do.
 
 A client knows what it asked and watches what it is told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred, succeed
-from zope.interface import implementer
 
 from mcpbridge.core import jsonrpc
-from mcpbridge.core.errors import Fate, Loss, Reason
-from mcpbridge.core.jsonrpc import Error, InvalidMessage, Message, Notification, Request, RequestId, Result
-from mcpbridge.interfaces import IClientTransport, IMessageLink
+from mcpbridge.core.errors import ErrorObject
+from mcpbridge.core.jsonrpc import Error, InvalidMessage, Notification, Request, RequestId, Result
+from tests.simulation.handles import Handles, Held
+from tests.simulation.pipes import ClientPipe
 from tests.simulation.servers import Machine
-from tests.simulation.world import Wire, World
-
-GONE = Loss(Fate.UNKNOWN, Reason.UPSTREAM_UNREACHABLE, "the client is gone")
+from tests.simulation.session_handles import SessionHandles
+from tests.simulation.tasks import OPTIONAL, REQUIRED
+from tests.simulation.world import World
 
 #: Between two things that a client does, in seconds at most.
 PAUSE = 2.0
@@ -35,6 +33,10 @@ class Asked:
     @ivar asks: the server will ask back, and may get no answer.
     @ivar newest: the version of the tools that the client has been told of by then.
     @ivar uri: of a subscription.
+    @ivar tool: of a call.
+    @ivar end: what is to become of a task, if the call becomes one.
+    @ivar held: the task that this is about.
+    @ivar wants_task: the call is to become a task.
     """
 
     method: str
@@ -44,6 +46,24 @@ class Asked:
     newest: int
     uri: str = ""
     cancelled: bool = False
+    tool: str = ""
+    end: str = ""
+    held: Held | None = None
+    wants_task: bool = False
+
+
+@attrs.frozen
+class LetGo:
+    """
+    A call that is not waited for any more.
+
+    @ivar at: since when.
+    @ivar is_cancelled: the client has said so, and is there.
+    """
+
+    request_id: RequestId
+    at: float
+    is_cancelled: bool
 
 
 @attrs.define(eq=False)
@@ -55,6 +75,11 @@ class Client:
     @ivar patient: it waits for all its answers before it leaves.
     @ivar whole: lists are given to it whole.
     @ivar done: it has left.
+    @ivar version: the revision that it speaks, of the session era.
+    @ivar handles: of the tasks that it follows.
+    @ivar let_go: calls that it does not wait for any more, by token.
+    @ivar given: requests that the daemon has given it a result of, wanted or not.
+    @ivar restarted: when the daemon died last.
     """
 
     name: str
@@ -72,18 +97,24 @@ class Client:
     errors: list[str] = attrs.Factory(list)
     newest: int = 0
     wishes: set[str] = attrs.Factory(set)
+    version: str = "2025-11-25"
+    handles: Handles = attrs.field(init=False)
+    let_go: dict[str, LetGo] = attrs.Factory(dict)
+    given: set[RequestId] = attrs.Factory(set)
+    restarted: float = -1.0
     _count: int = 0
     _lingered: bool = False
     _wished: dict[str, str] = attrs.Factory(dict)
 
     def __attrs_post_init__(self) -> None:
         self.pipe = ClientPipe(self.world, self)
+        self.handles = SessionHandles(self)
 
     # What it does.
 
     def start(self) -> None:
         """Say who it is."""
-        params = {"protocolVersion": "2025-11-25", "capabilities": {"elicitation": {}, "roots": {}}}
+        params = {"protocolVersion": self.version, "capabilities": {"elicitation": {}, "roots": {}}}
         self._ask("initialize", {**params, "clientInfo": {"name": self.name}})
 
     def _act(self) -> None:
@@ -107,18 +138,26 @@ class Client:
                 )
             )()
             self.world.later(PAUSE, self._act)
-        elif self.patient and not self.open and not self._lingered:
+        elif self.patient and not self.waits and not self._lingered:
             # Whatever went wrong is over by then.
             self._lingered = True
             self.world.clock.callLater(100.0, self._act)
-        elif not self.patient or not self.open:
+        elif not self.patient or not self.waits:
             self.leave()
         else:
             self.world.later(PAUSE, self._act)
 
+    @property
+    def waits(self) -> bool:
+        """Whether anything may still come of what it has asked."""
+        return bool(self.open or self.handles.followed)
+
     def leave(self) -> None:
         """Go, whatever is open."""
         self.done = True
+        self.world.gone.add(self.name)
+        for request_id, asked in self.open.items():
+            self._let_go(request_id, asked)
         told = self.machine.kind == "pipe" or self.machine.streaming
         if told and self.machine.troubled < self.world.clock.seconds() - 60.0:
             for uri in self.wishes:
@@ -141,12 +180,53 @@ class Client:
         )
         self.pipe.say(Request(request_id, method, None if params is None else jsonrpc.value(params)))
 
+    def _let_go(self, request_id: RequestId, asked: Asked) -> None:
+        if asked.method == "tools/call":
+            self.let_go[asked.token] = LetGo(request_id, self.world.clock.seconds(), asked.cancelled)
+
+    def ask_about(self, held: Held, method: str, params: dict[str, Any]) -> None:
+        """About a task."""
+        self._ask(method, params, held.token)
+        asked = self.open[self._count - 1]
+        asked.held = held
+        # Whatever went wrong since the task was begun may have been the end of it.
+        asked.at = held.at
+        asked.asks = held.is_doubtful or held.at < self.restarted
+
+    def ask_about_all(self) -> None:
+        """Of its tasks."""
+        self._ask("tasks/list", {})
+        self.open[self._count - 1].asks = True
+
     def _token(self) -> str:
         return f"{self.name}/{self._count}"
 
     def _call(self) -> None:
         ask, fail = self.world.maybe(0.25), self.world.maybe(0.1)
-        self._ask("tools/call", {"name": "t", "arguments": {"token": self._token(), "ask": ask, "fail": fail}})
+        params: dict[str, Any] = {"name": "t", "arguments": {"token": self._token(), "ask": ask, "fail": fail}}
+        if self.machine.tasks is not None and self.world.tasks.random() < 0.5:
+            self._call_for_task(params)
+        else:
+            self._ask("tools/call", params)
+
+    def _call_for_task(self, params: dict[str, Any]) -> None:
+        chance = self.world.tasks
+        params["name"] = chance.choice((REQUIRED, OPTIONAL))
+        arguments = params["arguments"]
+        arguments["end"] = chance.choice(("", "", "", "isError", "drop"))
+        if params["name"] == REQUIRED and chance.random() < 0.1:
+            arguments["endless"] = True
+        wants_task = self.handles.offered and chance.random() < 0.6
+        if wants_task:
+            params["task"] = {"ttl": 60_000}
+        self._ask("tools/call", params)
+        asked = self.open[self._count - 1]
+        asked.wants_task = wants_task
+        asked.tool, asked.end = params["name"], arguments["end"]
+        asked.asks = asked.asks or "endless" in arguments
+        if chance.random() < 0.15:
+            # When it may have become a task already, or be about to.
+            self.world.clock.callLater(chance.uniform(0.0, 0.2), self._regret, self._count - 1)
 
     def _list(self) -> None:
         self._ask("tools/list", None)
@@ -172,9 +252,21 @@ class Client:
         candidates = [request_id for request_id, asked in self.open.items() if asked.method != "initialize"]
         if not candidates:
             return
-        request_id = self.world.chance.choice(candidates)
+        self._cancel_one(self.world.chance.choice(candidates))
+
+    def _regret(self, request_id: RequestId) -> None:
+        if self.done or request_id not in self.open:
+            return
+        if self.patient:
+            self._cancel_one(request_id)
+        else:
+            self.leave()
+
+    def _cancel_one(self, request_id: RequestId) -> None:
         asked = self.open.pop(request_id)
         asked.cancelled = True
+        self._let_go(request_id, asked)
+        self.handles.drop(asked.held)
         self.over[request_id] = asked
         self.pipe.say(Notification("notifications/cancelled", jsonrpc.value({"requestId": request_id})))
 
@@ -201,6 +293,9 @@ class Client:
                 self._questioned(message)
             case Notification(method="notifications/tools/list_changed"):
                 self.newest = self.machine.told
+            case Notification(method="notifications/tasks/status"):
+                assert message.params is not None
+                self.handles.told(jsonrpc.read(message.params))
             case Notification(method="notifications/progress"):
                 assert message.params is not None
                 self._progressed(jsonrpc.read(message.params))
@@ -217,6 +312,7 @@ class Client:
         self.answered += 1
         self.over[answer.id] = asked
         if isinstance(answer, Error):
+            self._let_go(answer.id, asked)
             self._failed(asked, answer)
         else:
             self._check(asked, jsonrpc.read(answer.result))
@@ -232,19 +328,46 @@ class Client:
             else:
                 self.leave()
             return
+        self.handles.opened(jsonrpc.read(answer.result))
         if self.world.maybe(0.9):
             self.pipe.say(Notification("notifications/initialized"))
         self._act()
 
     def _failed(self, asked: Asked, answer: Error) -> None:
         self.errors.append(f"{asked.method}: {answer.error.message}")
+        if asked.held is not None:
+            self.handles.failed(asked.held, asked.method)
+        if self.is_due(asked, answer.error):
+            return
         if answer.error.data is None and answer.error.code == -1 and answer.error.message != asked.token:
             self.world.wrong(f"{self.name} asked {asked} and was told {answer.error.message}")
         calm = asked.at > self.machine.troubled and not asked.asks
+        calm = calm and (asked.held is None or asked.held.at > self.restarted)
         if calm and answer.error.code != -1 and "mcpbridge was restarted" not in answer.error.message:
             self.world.wrong(f"{self.name} asked {asked} when all was well and was told {answer.error.message}")
 
+    def is_due(self, asked: Asked, error: ErrorObject) -> bool:
+        """Whether a task has to end, or to be answered, with this error."""
+        if asked.method == "tasks/cancel":
+            return error.code == -32602 and asked.held is not None and self.handles.is_over(asked.held)
+        end = asked.end if asked.held is None else asked.held.end
+        return end == "drop" and asked.token in error.message
+
     def _check(self, asked: Asked, result: dict[str, Any]) -> None:
+        if asked.held is not None:
+            if asked.held.token:
+                self.handles.answered(asked.held, asked.method, result)
+            else:
+                self.world.wrong(f"{self.name} asked for a task of somebody else and was given {result}")
+            return
+        if asked.method == "tasks/list":
+            self.handles.listed(result)
+            return
+        if asked.method == "tools/call" and asked.wants_task:
+            self.handles.begun(asked.token, asked.at, asked.end, asked.asks, result)
+            result = {"for": asked.token, "big": 2**80}
+        if asked.end == "isError":
+            result.pop("isError", None)
         if asked.method in ("tools/call", "resources/read", "x/unknown") and result != {
             "for": asked.token,
             "big": 2**80,
@@ -257,7 +380,7 @@ class Client:
         if asked.method == "tools/list":
             if asked.at > self.machine.troubled and result["version"] < asked.newest:
                 self.world.wrong(f"{self.name} was told of tools {asked.newest} and given {result}")
-            names = [tool["name"] for tool in result["tools"]]
+            names = [tool["name"] for tool in result["tools"] if tool["name"] not in (REQUIRED, OPTIONAL)]
             expected = [f"tool{number}" for number in range(len(names))]
             if names != expected or (self.whole and "nextCursor" in result):
                 self.world.wrong(f"{self.name} was given a list in pieces: {result}")
@@ -285,132 +408,3 @@ class Client:
         asked = self.open.get(params["progressToken"]) or self.over.get(params["progressToken"])
         if asked is None or asked.token != params["message"]:
             self.world.wrong(f"{self.name} heard of the progress {params} of {asked}")
-
-
-@implementer(IClientTransport)
-@attrs.define(eq=False)
-class ClientPipe:
-    """
-    The way between a client and the daemon of the day, with the memory of the client's relay.
-
-    What the client says while there is no daemon waits for the next one.
-
-    @ivar began: the client has been started.
-    """
-
-    _world: World
-    _client: Client
-    began: bool = False
-    _link: IMessageLink | None = None
-    _to_client: Wire = attrs.field(init=False)
-    _to_daemon: Wire = attrs.field(init=False)
-    _memory: bytes = b""
-    _taken: list[RequestId] = attrs.Factory(list)
-    _over: bool = False
-
-    def __attrs_post_init__(self) -> None:
-        self._to_client = Wire(self._world, self._client.hear)
-        self._to_daemon = Wire(self._world, self._arrive)
-        self._to_daemon.pause()
-
-    # The client's end.
-
-    def say(self, message: Message | InvalidMessage) -> None:
-        """From the client."""
-        if not self._over:
-            self._to_daemon.put(message if isinstance(message, InvalidMessage) else jsonrpc.encode(message))
-
-    def hang_up(self) -> None:
-        """The client is gone."""
-        self._over = True
-        self._to_daemon.cut()
-        self._world.later(0.1, self._tell_gone)
-
-    def _tell_gone(self) -> None:
-        if self._link is not None:
-            self._link.disconnected(GONE)
-
-    def dawdle(self, seconds: float) -> None:
-        """The client does not read for a while."""
-        self._to_client.pause()
-        if self._link is not None:
-            self._link.congested()
-        self._world.clock.callLater(seconds, self._reads_on)
-
-    def _reads_on(self) -> None:
-        self._to_client.resume()
-        if self._link is not None:
-            self._link.relieved()
-
-    # The daemon's end.
-
-    def let_go(self) -> None:
-        """The daemon has died. What it had not read waits."""
-        # The next one begins with what it remembers, and tells what is newer.
-        self._client.newest = 0
-        self._link = None
-        self._to_daemon.pause()
-
-    def connect(self, link: IMessageLink) -> Deferred[None]:
-        """See L{IMessageTransport}."""
-        self._link = link
-        if self._over:
-            self._world.later(0.1, self._tell_gone)
-        self._world.clock.callLater(0, self.resume)
-        return succeed(None)
-
-    def _arrive(self, line: bytes | InvalidMessage) -> None:
-        assert self._link is not None
-        if isinstance(line, InvalidMessage):
-            self._link.received_garbage(line)
-            return
-        message = jsonrpc.decode(line)
-        assert not isinstance(message, jsonrpc.Batch)
-        if isinstance(message, Request):
-            self._taken.append(message.id)
-        self._link.received(message, None)
-
-    def send(self, message: Message, within: RequestId | None = None) -> None:
-        """See L{IMessageTransport}."""
-        if isinstance(message, Result | Error) and message.id in self._taken:
-            self._taken.remove(message.id)
-        if not self._over:
-            self._to_client.put(jsonrpc.encode(message))
-
-    def send_batch(self, messages: Sequence[Message]) -> None:
-        """See L{IClientTransport}."""
-        for message in messages:
-            self.send(message)
-
-    def abandon(self, request_id: RequestId) -> None:
-        """See L{IMessageTransport}."""
-
-    def pause(self) -> None:
-        """See L{IMessageTransport}."""
-        self._to_daemon.pause()
-
-    def resume(self) -> None:
-        """See L{IMessageTransport}."""
-        if self._link is not None:
-            self._to_daemon.resume()
-
-    def disconnect(self) -> Deferred[None]:
-        """See L{IMessageTransport}."""
-        return succeed(None)
-
-    def remember(self, state: bytes) -> None:
-        """See L{IClientMemory}."""
-        self._memory = state
-
-    def remembered(self) -> bytes:
-        """See L{IClientMemory}."""
-        return self._memory
-
-    def unanswered(self) -> Sequence[RequestId]:
-        """See L{IClientMemory}."""
-        return tuple(self._taken)
-
-    def forget(self, request_id: RequestId) -> None:
-        """See L{IClientMemory}."""
-        if request_id in self._taken:
-            self._taken.remove(request_id)

@@ -1,6 +1,6 @@
 """
-Scripted servers, and the transports that lead to them. Those of the stateless era are in
-L{tests.simulation.stateless_servers}.
+Scripted servers. Those of the stateless era are in L{tests.simulation.stateless_servers}, and the ways that lead to all
+of them in L{tests.simulation.transports}.
 
 A machine keeps a ledger of the calls that it ran, whatever crashes in between: no call may be in it twice.
 """
@@ -10,22 +10,20 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
-from twisted.internet.defer import Deferred
-from zope.interface import implementer
 
 from mcpbridge.core import jsonrpc
-from mcpbridge.core.errors import ErrorObject, Fate, Loss, Reason, UpstreamUnavailable
+from mcpbridge.core.errors import ErrorObject
 from mcpbridge.core.jsonrpc import Error, InvalidMessage, Message, Notification, Request, RequestId, Result
-from mcpbridge.interfaces import IMessageLink, IMessageTransport
-from tests.simulation.stateless_servers import StatelessSession, is_stateless
-from tests.simulation.world import Wire, World
+from tests.simulation.session_tasks import CAPABILITY, TOOLS, SessionTasks
+from tests.simulation.stateless_servers import StatelessSession
+from tests.simulation.tasks import OPTIONAL, REQUIRED, Task, Tasks
+from tests.simulation.world import World
 
-REFUSED = Loss(Fate.NEVER_SENT, Reason.UPSTREAM_UNREACHABLE, "connection refused")
-CRASHED = Loss(Fate.UNKNOWN, Reason.UPSTREAM_UNREACHABLE, "the connection broke")
-FORGOTTEN = Loss(Fate.SESSION_LOST, Reason.SESSION_LOST, "HTTP 404")
+if TYPE_CHECKING:
+    from tests.simulation.transports import Transport
 
 #: How long a call takes at most, in seconds.
 WORK = 3.0
@@ -46,6 +44,7 @@ class Machine:
     @ivar silent: it takes what comes and says nothing.
     @ivar told: the version of its tools that it last announced.
     @ivar troubled: until when requests may be lost with good reason.
+    @ivar tasks: calls that go on behind a handle; L{None} if it has no such thing.
     """
 
     world: World
@@ -58,17 +57,31 @@ class Machine:
     up: bool = True
     silent: bool = False
     troubled: float = 0.0
+    tasks: Tasks | None = None
     tools: int = 1
     told: int = 1
+    _crashed: float = -10.0
     opened: int = 0
     sessions: list[ServerSession | StatelessSession] = attrs.Factory(list)
     transports: list[Transport] = attrs.Factory(list)
 
+    def take_tasks(self) -> None:
+        """It has tasks from now on."""
+        self.tasks = Tasks(self.world, lambda: self.silent, self._task_changed)
+
+    def _task_changed(self, task: Task) -> None:
+        for session in list(self.sessions):
+            session.task_changed(task)
+
     def crash(self, seconds: float) -> None:
         """It dies with all that it was doing, and is back after a while."""
+        if self.tasks is not None:
+            self.tasks.crash()
         self.up = self.silent = False
-        # A gap of a few seconds is no reason to lose what is asked in it.
-        self._trouble(seconds + 2.0 if seconds > 5.0 else 0.3)
+        # A gap of a few seconds is no reason to lose what is asked in it; two of them in a row are one that is longer.
+        now = self.world.clock.seconds()
+        self._trouble(seconds + 2.0 if seconds > 5.0 or now < self._crashed + 5.0 else 0.3)
+        self._crashed = now
         for transport in list(self.transports):
             transport.break_off()
         self.forget()
@@ -148,6 +161,11 @@ class ServerSession:
     _questions: dict[RequestId, Request] = attrs.Factory(dict)
     _asked_at: dict[RequestId, float] = attrs.Factory(dict)
     _ids: Iterator[int] = attrs.Factory(lambda: itertools.count(0))
+    _tasks: SessionTasks | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self._machine.tasks is not None:
+            self._tasks = SessionTasks(self._machine.tasks, self, self.say, self._ids)
 
     @property
     def connected(self) -> bool:
@@ -156,11 +174,21 @@ class ServerSession:
 
     def waits(self, since: float) -> list[str]:
         """Questions asked after this time and not answered."""
-        return [f"question {key} of {at:.3f} s" for key, at in self._asked_at.items() if at > since]
+        return [
+            f"question {key} of {at:.3f} s"
+            for key, at in self._asked_at.items()
+            if at > since and (not isinstance(key, str) or self._tasks is None or self._tasks.is_asked(key))
+        ]
+
+    def task_changed(self, task: Task) -> None:
+        """A task is in another state than before."""
+        if self._tasks is not None and self.connected:
+            self._tasks.tell(task)
+            self._tasks.changed(task)
 
     def say(self, message: Message | InvalidMessage, within: RequestId | None = None) -> None:
         """Toward the client."""
-        if isinstance(message, Request):
+        if isinstance(message, Request) and self._transport.reaches(within):
             self._asked_at[message.id] = self._machine.world.clock.seconds()
         self._transport.carry_back(message, within)
 
@@ -173,7 +201,10 @@ class ServerSession:
                 self.say(Request(next(self._ids), "roots/list"))
             case Notification(method="notifications/cancelled"):
                 assert message.params is not None
-                token = self._work.pop(jsonrpc.read(message.params)["requestId"], None)
+                request_id = jsonrpc.read(message.params)["requestId"]
+                if self._tasks is not None:
+                    self._tasks.cancelled(request_id)
+                token = self._work.pop(request_id, None)
                 if token is not None:
                     self._machine.cancelled.add(token)
             case Result() | Error():
@@ -189,12 +220,16 @@ class ServerSession:
                 return
             case "initialize":
                 tools = {"listChanged": True} if self._machine.announcing else {}
-                capabilities = {"tools": tools, "resources": {"subscribe": True}, "logging": {}}
+                capabilities: dict[str, Any] = {"tools": tools, "resources": {"subscribe": True}, "logging": {}}
+                if self._tasks is not None:
+                    capabilities["tasks"] = CAPABILITY
                 self._answer(request, {"protocolVersion": "2025-11-25", "capabilities": capabilities})
             case "tools/list":
                 self._list(request, params)
             case "tools/call":
                 self._call(request, params)
+            case _ if self._tasks is not None and request.method.startswith("tasks/"):
+                self._tasks.asked(request, params)
             case "resources/read" | "x/unknown":
                 self._work[request.id] = None
                 self._machine.world.later(WORK, self._finish, request, params)
@@ -217,17 +252,27 @@ class ServerSession:
         page: dict[str, Any] = {"tools": [{"name": f"tool{at}"}]}
         if at + 1 < min(self._machine.tools, 4):
             page["nextCursor"] = str(at + 1)
+        elif self._tasks is not None:
+            page["tools"] += TOOLS
         page["version"] = self._machine.tools
         self._answer(request, page)
 
     def _call(self, request: Request, params: dict[str, Any]) -> None:
         asked = params["arguments"]
         token = asked["token"]
+        if self._tasks is not None and params["name"] == REQUIRED and "task" not in params:
+            self.say(Error(request.id, ErrorObject(-32601, "This tool runs as a task only")), request.id)
+            return
+        if "task" in params and (self._tasks is None or params["name"] not in (REQUIRED, OPTIONAL)):
+            self._machine.world.wrong(f"a call that cannot become a task was to become one: {params}")
         self._machine.ledger[token] += 1
-        self._work[request.id] = token
         if "progressToken" in params.get("_meta", {}):
             progress = {"progressToken": params["_meta"]["progressToken"], "progress": 1, "message": token}
             self.say(Notification("notifications/progress", jsonrpc.value(progress)), request.id)
+        if self._tasks is not None and "task" in params:
+            self._tasks.call(request, params)
+            return
+        self._work[request.id] = token
         if asked["ask"]:
             question = Request(next(self._ids), "elicitation/create", jsonrpc.value({"message": token}))
             self._questions[question.id] = request
@@ -237,6 +282,8 @@ class ServerSession:
 
     def _answered(self, message: Result | Error) -> None:
         self._asked_at.pop(message.id or 0, None)
+        if self._tasks is not None and self._tasks.answered(message):
+            return
         request = self._questions.pop(message.id, None) if message.id is not None else None
         if request is None:
             return
@@ -255,225 +302,3 @@ class ServerSession:
             self.say(Error(request.id, ErrorObject(-1, asked["token"])), request.id)
         else:
             self._answer(request, {"for": asked["token"], "big": 2**80})
-
-
-@implementer(IMessageTransport)
-@attrs.define(eq=False)
-class Transport:
-    """What both kinds have in common: a way there, a way back, an end."""
-
-    machine: Machine
-    _link: IMessageLink | None = None
-    _session: ServerSession | None = None
-    _stateless: StatelessSession | None = None
-    _connecting: Deferred[None] | None = None
-    _over: bool = False
-    _paused: bool = False
-    _end_of_stream: bool = False
-    _open: set[RequestId] = attrs.Factory(set)
-    _there: Wire = attrs.field(init=False)
-    _back: Wire = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._there = Wire(self.machine.world, self._arrive)
-        self._back = Wire(self.machine.world, self._hear_back)
-
-    @property
-    def connected(self) -> bool:
-        """Whether anything can be said."""
-        return not self._over
-
-    def connect(self, link: IMessageLink) -> Deferred[None]:
-        """See L{IMessageTransport}."""
-        self._link = link
-        self._connecting = Deferred()
-        self.machine.world.later(1.0, self._connected)
-        return self._connecting
-
-    def _connected(self) -> None:
-        connecting, self._connecting = self._connecting, None
-        if self._over or connecting is None:
-            return
-        if not self.machine.up:
-            self._over = True
-            connecting.errback(UpstreamUnavailable(REFUSED))
-            return
-        self.machine.transports.append(self)
-        connecting.callback(None)
-
-    def send(self, message: Message, within: RequestId | None = None) -> None:
-        """See L{IMessageTransport}."""
-        if self._over:
-            return
-        if isinstance(message, Request):
-            self._open.add(message.id)
-        self._there.put(jsonrpc.encode(message))
-
-    def _arrive(self, line: bytes) -> None:
-        message = jsonrpc.decode(line)
-        assert not isinstance(message, jsonrpc.Batch)
-        if self.machine.silent or not self._let_in(message):
-            return
-        if self._speaks_without_session(message):
-            self._stateless_session().hear(message)
-            return
-        if self._session is None:
-            self._session = ServerSession(self.machine, self)
-            self.machine.sessions.append(self._session)
-            self.machine.opened += 1
-        self._session.hear(message)
-
-    def _speaks_without_session(self, message: Message) -> bool:
-        """Whether this is for the part of the machine that knows no sessions."""
-        if self.machine.eras != "both":
-            return self.machine.eras == "stateless"
-        if isinstance(message, Notification) and message.method == "notifications/cancelled":
-            return self._session is None
-        return is_stateless(message) or (self._session is None and not isinstance(message, Request))
-
-    def _stateless_session(self) -> StatelessSession:
-        if self._stateless is None or self._stateless not in self.machine.sessions:
-            self._stateless = StatelessSession(self.machine, self)
-            self.machine.sessions.append(self._stateless)
-            self.machine.opened += 1
-        return self._stateless
-
-    def _let_in(self, message: Message) -> bool:
-        return True
-
-    def carry_back(self, message: Message | InvalidMessage, within: RequestId | None) -> None:
-        """From the server's session."""
-        if self._over or self.machine.silent:
-            return
-        line = message if isinstance(message, InvalidMessage) else jsonrpc.encode(message)
-        self._back.put(line, self._stream(within))
-
-    def _stream(self, within: RequestId | None) -> RequestId | None:
-        return None
-
-    def _hear_back(self, line: bytes | InvalidMessage, within: RequestId | None) -> None:
-        assert self._link is not None
-        if isinstance(line, InvalidMessage):
-            self._link.received_garbage(line)
-            return
-        message = jsonrpc.decode(line)
-        assert not isinstance(message, jsonrpc.Batch)
-        if isinstance(message, Result | Error) and message.id is not None:
-            self._open.discard(message.id)
-        self._link.received(message, within)
-
-    def break_off(self) -> None:
-        """The connection breaks."""
-        raise NotImplementedError
-
-    def orphan(self) -> None:
-        """The daemon died: what it had written still arrives, and nobody hears the answer."""
-        self._end()
-
-    def look(self) -> None:
-        """Look whether the session is still known."""
-
-    def abandon(self, request_id: RequestId) -> None:
-        """See L{IMessageTransport}."""
-        self._open.discard(request_id)
-        if self._stateless is not None and self._end_of_stream:
-            self._stateless.cancel(request_id)
-
-    def pause(self) -> None:
-        """See L{IMessageTransport}."""
-        self._back.pause()
-
-    def resume(self) -> None:
-        """See L{IMessageTransport}."""
-        self._back.resume()
-
-    def disconnect(self) -> Deferred[None]:
-        """See L{IMessageTransport}."""
-        self._end()
-        done: Deferred[None] = Deferred()
-        self.machine.world.later(1.0, done.callback, None)
-        return done
-
-    def _end(self) -> None:
-        self._over = True
-        self._back.cut()
-        if self in self.machine.transports:
-            self.machine.transports.remove(self)
-
-
-@attrs.define(eq=False)
-class PipeTransport(Transport):
-    """One channel: with it goes everything."""
-
-    def break_off(self) -> None:
-        """The child dies, or its pipe does."""
-        self._end()
-        self._there.cut()
-        assert self._link is not None
-        self._link.disconnected(CRASHED)
-
-
-@attrs.define(eq=False)
-class HTTPTransport(Transport):
-    """A stream for each request, and a session that the server may forget."""
-
-    _end_of_stream: bool = True
-
-    def _let_in(self, message: Message) -> bool:
-        world = self.machine.world
-        known = self._session is None or self._session in self.machine.sessions or self._speaks_without_session(message)
-        if not self.machine.up:
-            self._lose(message, REFUSED)
-        elif not known:
-            self._lose(message, FORGOTTEN)
-        elif isinstance(message, Request) and world.maybe(0.05):
-            after = world.chance.choice((None, 0.5, 12.0))
-            self._lose(message, Loss(Fate.REJECTED, Reason.UPSTREAM_UNREACHABLE, "HTTP 429", after))
-        else:
-            return True
-        return False
-
-    def _lose(self, message: Message, loss: Loss) -> None:
-        if isinstance(message, Request) and message.id in self._open and not self._over:
-            self._open.discard(message.id)
-            assert self._link is not None
-            self._link.request_lost(message.id, loss)
-
-    def look(self) -> None:
-        """The shared stream is asked for again, until the server is there to say whether it knows the session."""
-        known = self._session is None or self._session in self.machine.sessions
-        if self._over or known or not self.machine.streaming:
-            return
-        if not self.machine.up or self.machine.silent:
-            self.machine.world.later(5.0, self.look)
-            return
-        self._end()
-        assert self._link is not None
-        self._link.disconnected(FORGOTTEN)
-
-    def _stream(self, within: RequestId | None) -> RequestId | None:
-        return within
-
-    def carry_back(self, message: Message | InvalidMessage, within: RequestId | None) -> None:
-        """An answer has a stream of its own; where that is closed nobody hears it."""
-        if within is None or within in self._open:
-            Transport.carry_back(self, message, within)
-
-    def break_off(self) -> None:
-        """Every stream breaks; the transport itself has nothing that could."""
-        self._back.cut()
-        self._there.cut()
-        self._there = Wire(self.machine.world, self._arrive)
-        self._back = Wire(self.machine.world, self._hear_back)
-        assert self._link is not None
-        for request_id in sorted(self._open, key=repr):
-            if self._stateless is not None:
-                self._stateless.cancel(request_id)
-            if request_id in self._open:
-                self._open.discard(request_id)
-                self._link.request_lost(request_id, CRASHED)
-
-
-def transport_to(machine: Machine) -> Transport:
-    """A new one of its kind."""
-    return PipeTransport(machine) if machine.kind == "pipe" else HTTPTransport(machine)

@@ -13,8 +13,12 @@ from typing import Any
 import attrs
 
 from mcpbridge.core import jsonrpc
+from mcpbridge.core.errors import ErrorObject
 from mcpbridge.core.jsonrpc import Error, Notification, Request, RequestId, Result
 from tests.simulation.clients import PAUSE, Asked, Client
+from tests.simulation.extension_handles import ExtensionHandles
+from tests.simulation.handles import Held
+from tests.simulation.tasks import EXTENSION, REQUIRED
 
 _PREFIX = "io.modelcontextprotocol/"
 _TAG = _PREFIX + "subscriptionId"
@@ -29,16 +33,27 @@ class StatelessClient(Client):
     See the top of this module.
 
     @ivar both: it speaks the session era as well.
+    @ivar knows_tasks: it declares the extension.
     @ivar _params: of requests, to ask again.
     @ivar _listens: streams of changes that are open, and the resource that each is for.
     @ivar _came_back: how often, by the token of the call.
     """
 
     both: bool = False
+    knows_tasks: bool = False
     _params: dict[RequestId, dict[str, Any]] = attrs.Factory(dict)
     _listens: dict[RequestId, str] = attrs.Factory(dict)
     _came_back: Counter[str] = attrs.Factory(Counter)
     _opened_session: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        Client.__attrs_post_init__(self)
+        self.handles = ExtensionHandles(self)
+
+    @property
+    def _capabilities(self) -> dict[str, Any]:
+        extensions: dict[str, Any] = {"extensions": {EXTENSION: {}}} if self.knows_tasks else {}
+        return {"elicitation": {}, "roots": {}, **extensions}
 
     def start(self) -> None:
         """Ask who is there, or just begin."""
@@ -64,7 +79,7 @@ class StatelessClient(Client):
         said = dict(params or {})
         meta: dict[str, Any] = {
             _PREFIX + "protocolVersion": "2026-07-28",
-            _PREFIX + "clientCapabilities": {"elicitation": {}, "roots": {}},
+            _PREFIX + "clientCapabilities": self._capabilities,
         }
         if method == "tools/call":
             meta["progressToken"] = self._count
@@ -75,7 +90,9 @@ class StatelessClient(Client):
         self._params[request_id] = said
         asks = said.get("arguments", {}).get("ask", False)
         token = token or said.get("arguments", said).get("token", f"{self.name}/{request_id}")
-        self.open[request_id] = Asked(method, token, self.world.clock.seconds(), asks, self.newest)
+        # Of one that speaks both eras, what it was told in one is not known to belong to the other.
+        newest = 0 if self.both else self.newest
+        self.open[request_id] = Asked(method, token, self.world.clock.seconds(), asks, newest)
         self.pipe.say(Request(request_id, method, jsonrpc.value({**said, "_meta": meta})))
 
     def _wish(self) -> None:
@@ -94,12 +111,25 @@ class StatelessClient(Client):
         self._listens[request_id] = ""
 
     def _ask_to_listen(self, uri: str) -> None:
-        capabilities: dict[str, Any] = {"elicitation": {}, "roots": {}}
-        meta = {_PREFIX + "protocolVersion": "2026-07-28", _PREFIX + "clientCapabilities": capabilities}
-        wanted = {"toolsListChanged": True, "resourceSubscriptions": [uri]}
+        meta = {_PREFIX + "protocolVersion": "2026-07-28", _PREFIX + "clientCapabilities": self._capabilities}
+        wanted: dict[str, Any] = {"toolsListChanged": True, "resourceSubscriptions": [uri]}
+        if self.handles.followed and self.knows_tasks:
+            wanted["taskIds"] = sorted(self.handles.followed)
         params = jsonrpc.value({"notifications": wanted, "_meta": meta})
         self.pipe.say(Request(self._count, "subscriptions/listen", params))
         self._count += 1
+
+    def ask_about(self, held: Held, method: str, params: dict[str, Any]) -> None:
+        """About a task; those of this era have it only."""
+        session, self._opened_session = self._opened_session, False
+        Client.ask_about(self, held, method, params)
+        self._opened_session = session
+
+    def ask_about_all(self) -> None:
+        """Of its tasks: to be told when they change."""
+        request_id = self._count
+        self._ask_to_listen("b://3")
+        self._listens[request_id] = ""
 
     def leave(self) -> None:
         """Go, whatever is open."""
@@ -118,6 +148,8 @@ class StatelessClient(Client):
                 self._listens[tag] = "".join(params["notifications"].get("resourceSubscriptions", ()))
             elif tag is not None and tag not in self._listens and not self.over[tag].cancelled:
                 self.world.wrong(f"{self.name} was told {message} on a stream that it does not have")
+            if message.method == "notifications/tasks":
+                self.handles.told(params)
         if isinstance(message, Request) and not self.both:
             self.world.wrong(f"{self.name} was asked {message}")
         Client.hear(self, line)
@@ -136,11 +168,24 @@ class StatelessClient(Client):
                 asked = self.over[answer.id] = self.open.pop(answer.id)
                 self._consider(answer.id, asked, result)
                 return
+            if kind == "task" and self.knows_tasks and answer.id in self.open:
+                self.answered += 1
+                asked = self.over[answer.id] = self.open.pop(answer.id)
+                self.handles.begun(asked.token, asked.at, asked.end, asked.asks, result)
+                return
             if kind != "complete" and answer.id in self.open:
                 self.world.wrong(f"{self.name} was given a result of kind {kind}")
         Client._answered(self, answer)
 
+    def is_due(self, asked: Asked, error: ErrorObject) -> bool:
+        """Whether it has to be answered with this error."""
+        if error.code == -32021 and asked.tool == REQUIRED and not self.knows_tasks:
+            return self.machine.eras != "session"
+        return Client.is_due(self, asked, error)
+
     def _check(self, asked: Asked, result: dict[str, Any]) -> None:
+        if any("execution" in tool for tool in result.get("tools", ())) and "resultType" in result:
+            self.world.wrong(f"{self.name} was told of tasks of another dialect: {result}")
         if "resultType" in result:
             del result["resultType"]
             for name in ("_meta", "content", "ttlMs", "cacheScope"):
@@ -191,4 +236,5 @@ class StatelessClient(Client):
         self._ask(asked.method, again, asked.token)
         self._opened_session = session
         # Whatever was asked in it, it is one that asks from now on.
-        self.open[self._count - 1].asks = True
+        now = self.open[self._count - 1]
+        now.asks, now.tool, now.end = True, asked.tool, asked.end

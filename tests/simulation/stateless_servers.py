@@ -15,9 +15,12 @@ import attrs
 from mcpbridge.core import jsonrpc
 from mcpbridge.core.errors import ErrorObject
 from mcpbridge.core.jsonrpc import Error, InvalidMessage, Message, Notification, Request, RequestId, Result
+from tests.simulation import stateless_tasks
+from tests.simulation.tasks import EXTENSION, Task
 
 if TYPE_CHECKING:
-    from tests.simulation.servers import Machine, Transport
+    from tests.simulation.servers import Machine
+    from tests.simulation.transports import Transport
 
 VERSION = "2026-07-28"
 _PREFIX = "io.modelcontextprotocol/"
@@ -98,7 +101,9 @@ class StatelessSession:
         match request.method:
             case "server/discover":
                 tools = {"listChanged": True} if self._machine.announcing else {}
-                capabilities = {"tools": tools, "resources": {"subscribe": True}, "logging": {}}
+                capabilities: dict[str, Any] = {"tools": tools, "resources": {"subscribe": True}, "logging": {}}
+                if self._machine.tasks is not None:
+                    capabilities["extensions"] = {EXTENSION: {}}
                 self._answer(request, {"supportedVersions": [VERSION], "capabilities": capabilities})
             case "tools/list":
                 self._list(request, params)
@@ -106,6 +111,8 @@ class StatelessSession:
                 self._call(request, params)
             case "resources/read" | "x/unknown":
                 self._begin(request, params["token"], params)
+            case _ if self._machine.tasks is not None and request.method.startswith("tasks/"):
+                self._answer_found(request, stateless_tasks.answered(self._machine.tasks, request.method, params))
             case "subscriptions/listen":
                 self._listen(request, params["notifications"])
             case _:
@@ -113,6 +120,22 @@ class StatelessSession:
 
     def _answer(self, request: Request, result: dict[str, Any], kind: str = "complete") -> None:
         self.say(Result(request.id, jsonrpc.value({**result, "resultType": kind})), request.id)
+
+    def _answer_found(self, request: Request, found: dict[str, Any] | ErrorObject, kind: str = "complete") -> None:
+        if isinstance(found, ErrorObject):
+            self.say(Error(request.id, found), request.id)
+        else:
+            self._answer(request, found, kind)
+
+    def task_changed(self, task: Task) -> None:
+        """A task is in another state than before."""
+        tasks = self._machine.tasks
+        if tasks is None or not tasks.telling or task.owner is not None:
+            return
+        for request_id, wanted in self._listens.items():
+            if task.task_id in wanted.get("taskIds", ()):
+                params = {**stateless_tasks.shown(task), "_meta": {_TAG: request_id}}
+                self._transport.carry_back(Notification("notifications/tasks", jsonrpc.value(params)), request_id)
 
     def _list(self, request: Request, params: dict[str, Any]) -> None:
         at = int(params.get("cursor", "0"))
@@ -145,6 +168,12 @@ class StatelessSession:
         if state["token"] != token:
             self._machine.world.wrong(f"the state of {state['token']} came with {token}")
         self._check(token, state["round"], params.get("inputResponses", {}))
+        task = stateless_tasks.created(self._machine.tasks, params)
+        if task is not None:
+            if not isinstance(task, ErrorObject):
+                self._machine.ledger[token] += 1
+            self._answer_found(request, task, "task")
+            return
         leg = state["round"] + 1
         self._machine.ledger[f"{token}#{leg}"] += 1
         if "progressToken" in params.get("_meta", {}):

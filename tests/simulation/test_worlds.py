@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
@@ -27,15 +28,21 @@ from mcpbridge.service.receptions import Reception
 from mcpbridge.service.snapshots import SnapshotStore
 from mcpbridge.service.upstreams import UpstreamService
 from tests.simulation.clients import Client
-from tests.simulation.servers import Machine, Transport, transport_to
+from tests.simulation.servers import Machine
 from tests.simulation.stateless_clients import StatelessClient
-from tests.simulation.world import Life, World
+from tests.simulation.tasks import TERMINAL
+from tests.simulation.transports import Transport, transport_to
+from tests.simulation.world import LONGEST, Life, World
 
 #: Worlds in one run of the tests: a few seconds of time.
 SEEDS = 200
 
 #: How long a call may take, in seconds: so long that most are answered, so short that what hangs is seen.
 TIMEOUT = 120.0
+
+#: So long it takes until it is known that a call has become a task, in seconds. What is let go meanwhile may go on: a
+#: client that is gone, and one of the stateless era, cannot learn the name of a task that it does not want.
+CROSSING = 4.0
 
 
 @attrs.define(eq=False)
@@ -117,6 +124,7 @@ class Story:
     machine: Machine = attrs.field(init=False)
     clients: list[Client] = attrs.field(init=False)
     daemon: Daemon | None = None
+    _over: bool = False
     _settings: Settings = attrs.field(init=False)
     _snapshots: SnapshotStore = attrs.Factory(SnapshotStore.in_memory)
     _numbers: Iterator[int] = attrs.Factory(lambda: itertools.count(1))
@@ -129,6 +137,8 @@ class Story:
         eras: Sequence[Literal["session", "stateless", "both"]] = ("session", "stateless", "both")
         era = "session" if self.seed % 2 else eras[self.seed // 2 % 3]
         self.machine = Machine(self.world, chance.choice(kinds), self.world.maybe(0.5), self.world.maybe(0.5), era)
+        if self.world.tasks.random() < 0.5:
+            self.machine.take_tasks()
         sharing = chance.choice(list(Sharing))
         self._settings = Settings(session=sharing, snapshot=self.world.maybe(0.8), timeout=TIMEOUT)
         exclusive = sharing is not Sharing.SHARED
@@ -148,6 +158,9 @@ class Story:
         )
         if isinstance(client, StatelessClient):
             client.both = world.maybe(0.3)
+            client.knows_tasks = self.machine.tasks is not None and world.tasks.random() < 0.6
+        if self.machine.tasks is not None and world.tasks.random() < 0.3:
+            client.version = "2025-06-18"
         return client
 
     def run(self) -> Story:
@@ -157,7 +170,9 @@ class Story:
             self.world.later(15.0, self._come, client)
         for _ in range(self.world.chance.choice((0, 1, 3, 8))):
             self.world.later(40.0, self._disturb)
-        if not self.world.run_until(self._all_gone):
+        if self.machine.tasks is not None and self.world.tasks.random() < 0.1:
+            self._stop_early()
+        elif not self.world.run_until(self._all_gone):
             for client in self.clients:
                 if not client.done:
                     self.world.wrong(f"{client.name} still waits for {client.open}")
@@ -195,13 +210,55 @@ class Story:
                 self._kill()
 
     def _kill(self) -> None:
+        if self._over:
+            return
         daemon, self.daemon = self.daemon, None
         if daemon is not None:
+            if self.machine.tasks is not None:
+                self.machine.tasks.orphaned = self.world.clock.seconds()
             daemon.kill(self.clients)
             self.world.later(3.0, self._new_daemon)
 
     def _all_gone(self) -> bool:
         return self.daemon is not None and all(client.done for client in self.clients)
+
+    def _look_at_tasks(self) -> None:
+        """A task that nobody but its call knows of ends with it."""
+        tasks = self.machine.tasks
+        if tasks is None:
+            return
+        since = max(tasks.orphaned, self.machine.troubled)
+        let_go = {
+            token: call
+            for client in self.clients
+            for token, call in client.let_go.items()
+            if call.request_id not in client.given
+        }
+        for task in tasks.ever.values():
+            call = let_go.get(task.token)
+            if call is None or task.at < since or task.is_over:
+                continue
+            if (task.owner is not None and call.is_cancelled) or call.at > task.at + CROSSING:
+                self.world.wrong(f"{task} goes on, and nobody knows of it")
+
+    def _stop_early(self) -> None:
+        """In good order, while there are clients: they are told."""
+        end = self.world.clock.seconds() + self.world.tasks.uniform(5.0, 30.0)
+        self.world.run_until(lambda: self.world.clock.seconds() >= end and self.daemon is not None)
+        # Whatever is lost from now on is lost with good reason.
+        self.machine.troubled = end = self.world.clock.seconds()
+        self.machine.troubled += LONGEST
+        self._over = True
+        assert self.daemon is not None
+        self.daemon.stop()
+        self.world.clock.callLater(10.0, int)
+        self.world.run_until(lambda: self.world.clock.seconds() >= end + 10.0)
+        for client in self.clients:
+            waits = [asked for asked in client.open.values() if asked.at < end and asked.held is None]
+            if client.pipe.began and not client.done and waits:
+                self.world.wrong(f"{client.name} was not told that the daemon stops: {waits}")
+            if not client.done:
+                client.leave()
 
     def _stop(self) -> None:
         daemon, self.daemon = self.daemon, None
@@ -213,12 +270,16 @@ class Story:
         self.world.run_until(lambda: not self.world.clock.getDelayedCalls() or self.world.clock.seconds() > late)
         for question in self.machine.waits():
             self.world.wrong(f"{question} was never answered")
+        self._look_at_tasks()
         stopped: list[None] = []
         daemon.stop().addCallback(stopped.append)
         self.world.run_until(lambda: bool(stopped))
         if not stopped:
             self.world.wrong("the daemon does not stop")
         left = daemon.left()
+        if self._over:
+            # Who was there when the bridges were closed is not in use of them any more.
+            left.pop("sessions", None)
         if left:
             self.world.wrong(f"the daemon left {left}")
         self.world.run_until(lambda: False)
@@ -259,8 +320,15 @@ class WorldTests(SynchronousTestCase):
         answered = sum(client.answered for story in stories for client in story.clients)
         failed = sum(len(client.errors) for story in stories for client in story.clients)
         ran = sum(story.machine.ledger.total() for story in stories)
+        tasks = Counter(
+            (task.owner is None, task.status)
+            for story in stories
+            if story.machine.tasks is not None
+            for task in story.machine.tasks.ever.values()
+        )
         self.assertTrue(0.02 * answered < failed < 0.5 * answered, (answered, failed))
         self.assertTrue(ran > 100, ran)
+        self.assertTrue({(era, status) for era in (False, True) for status in TERMINAL} <= tasks.keys(), tasks)
 
     def test_same_seed_same_world(self) -> None:
         """Or a failure could not be found again."""

@@ -28,15 +28,20 @@ class World:
     Time, chance, and what was seen to be wrong.
 
     @ivar wrongs: promises that were broken, in words.
+    @ivar gone: the names of clients that have left.
+    @ivar tasks: chance for all that has to do with tasks: without any, a world is what it was before there were some.
     """
 
     seed: int
     clock: Clock = attrs.Factory(Clock)
     wrongs: list[str] = attrs.Factory(list)
+    gone: set[str] = attrs.Factory(set)
     chance: random.Random = attrs.field(init=False)
+    tasks: random.Random = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.chance = random.Random(self.seed)
+        self.tasks = random.Random(self.seed + 2)
 
     def wrong(self, what: str) -> None:
         """A promise was broken."""

@@ -68,6 +68,8 @@ class Desk:
     @ivar _handles: gives texts that cannot be guessed.
     @ivar _timestamp: the time, as ISO 8601 writes it.
     @ivar _patience: seconds that a client's call may wait for what comes of a task, and for each of its answers.
+    @ivar _early: what the client asks before the server has said what it is.
+    @ivar _own: tasks that the client's calls became or that it has named, and in which request.
     """
 
     offer: Offer
@@ -80,6 +82,7 @@ class Desk:
     _dialect: Dialect = Dialect.NONE
     _opening: ExchangeId | None = None
     _own: dict[str, ExchangeId] = attrs.Factory(dict)
+    _early: dict[ExchangeId, Called] = attrs.Factory(dict)
     _lists: set[ExchangeId] = attrs.Factory(set)
     _augmented: dict[ExchangeId, Called | None] = attrs.Factory(dict)
     _pursuits: dict[ExchangeId, Pursuit] = attrs.Factory(dict)
@@ -111,6 +114,8 @@ class Desk:
     def _is_understood(self) -> bool:
         """Whether what the client and the server say of tasks passes as it is."""
         dialect = self.offer.dialect
+        if not self.offer.is_known:
+            return False
         if dialect is Dialect.EXTENSION and self._version >= STATELESS:
             # One that has no tasks is not given any, unless others speak for it as well.
             return self.is_alone or self._dialect is Dialect.EXTENSION
@@ -123,6 +128,8 @@ class Desk:
         match event:
             case Opened():
                 return (Up(self._introduced(event)),)
+            case Called() if not self.offer.is_known:
+                self._early[event.xid] = event
             case Called(method="tools/call") if not self._is_understood:
                 return self._called(event)
             case Called(method="tools/list") if self._is_told_of_options:
@@ -146,6 +153,15 @@ class Desk:
             return event
         # What becomes a task at a server of the extension is followed to its end for a client that knows none.
         return attrs.evolve(event, params=shapes.with_extension_too(event.params))
+
+    def early(self) -> Sequence[Called]:
+        """
+        The server has said what it is for the first time.
+
+        @return: what was asked before, and would have been asked otherwise.
+        """
+        early, self._early = self._early, {}
+        return () if self._is_understood else list(early.values())
 
     @property
     def _decides(self) -> bool:
@@ -178,6 +194,11 @@ class Desk:
         """Whether this task is the client's."""
         return self.is_alone or task_id in self._own
 
+    def _keep(self, task_id: str, xid: ExchangeId) -> None:
+        self._own.setdefault(task_id, xid)
+        while len(self._own) > _MAX_OWN:
+            del self._own[next(iter(self._own))]
+
     def bears(self, xid: ExchangeId) -> bool:
         """Whether this call of the client became a task."""
         return xid in self._pursuits or xid in self._own.values()
@@ -186,6 +207,8 @@ class Desk:
         task_id = shapes.id_of(opened(event.params))
         if task_id is not None and self.offer.dialect is Dialect.SESSION and not self.owns(task_id):
             return (Down(Failed(event.xid, shapes.unknown_task())),)
+        if task_id is not None:
+            self._keep(task_id, event.xid)
         match self._dialect, self.offer.dialect:
             case Dialect.SESSION, Dialect.EXTENSION if event.method == "tasks/result":
                 return self._result(event)
@@ -223,6 +246,7 @@ class Desk:
 
     def _cancelled(self, event: Cancelled) -> Sequence[Step]:
         xid = event.xid
+        self._early.pop(xid, None)
         if self._undecided.forget(xid):
             return ()
         pursuit = self._pursuits.pop(xid, None)
@@ -254,6 +278,8 @@ class Desk:
 
     def down(self, event: Event) -> Sequence[Step]:
         """The bridge has something for the client."""
+        if self._early and isinstance(event, Completed | Failed):
+            self._early.pop(event.xid, None)
         match event:
             case Completed() if event.xid == self._opening:
                 self._opening = None
@@ -277,11 +303,22 @@ class Desk:
                 return self._questioned(event)
             case InputWithdrawn() if self._sights.withdrawn(event.key):
                 return ()
-            case Notified(method="notifications/tasks/status") if self._decides:
-                return self._decided.changed(event.params)
+            case Notified(method="notifications/tasks/status") if self.offer.dialect is Dialect.SESSION:
+                return self._changed(event)
+            case Notified(method="notifications/tasks") if self._version < STATELESS:
+                # Somebody else on this conversation listens.
+                return ()
             case Progressed() if event.xid in self._pursuits:
                 self._pursuits[event.xid].hears_progress = True
         return (Down(event),)
+
+    def _changed(self, event: Notified) -> Sequence[Step]:
+        """A task is in another state; the server need not say whose it is."""
+        if self._decides:
+            return self._decided.changed(event.params)
+        # One that is alone may have come after another, whose tasks go on.
+        is_own = shapes.id_of(opened(event.params)) in self._own
+        return (Down(event),) if is_own and self._dialect is Dialect.SESSION else ()
 
     def _shown(self, opening: Raw) -> Raw:
         return shapes.opening_for(self._version, self._dialect, opening)
@@ -320,9 +357,7 @@ class Desk:
         if call is None:
             return (self._requests.post("tasks/cancel", shapes.naming(task_id)),)
         assert isinstance(event, Completed)
-        self._own[task_id] = event.xid
-        while len(self._own) > _MAX_OWN:
-            del self._own[next(iter(self._own))]
+        self._keep(task_id, event.xid)
         if self._wanted_task(call) and self.offer.dialect is Dialect.SESSION:
             return (Down(event),)
         if self._wanted_task(call):
@@ -409,6 +444,7 @@ class Desk:
         self._augmented.clear()
         self._undecided.clear()
         self._lists.clear()
+        self._early.clear()
         self._requests.clear()
         return [step for step in steps if isinstance(step, Post | StopTimer)]
 

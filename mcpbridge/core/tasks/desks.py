@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from mcpbridge.core.effects import SessionId
 from mcpbridge.core.errors import ErrorObject
-from mcpbridge.core.events import Event, ExchangeId, InputRequired, Introduced, Opened
+from mcpbridge.core.events import Called, Event, ExchangeId, InputRequired, Introduced, Opened
 from mcpbridge.core.tasks import shapes
 from mcpbridge.core.tasks.desk import Desk
 from mcpbridge.core.tasks.offer import Offer
@@ -60,6 +60,10 @@ class Desks:
         """Whether there is nothing to do about what one side says to the other: this is asked of every message."""
         desk = self._by_session.get(session)
         return desk is None or (desk.is_idle and not isinstance(event, Opened | Introduced))
+
+    def early(self, session: SessionId) -> Sequence[Called]:
+        """What a client has asked too early: the server had not said what it is. It is to be asked again now."""
+        return self._by_session[session].early()
 
     def up(self, session: SessionId, event: Event) -> Sequence[Step]:
         """A client says something."""

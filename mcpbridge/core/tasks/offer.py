@@ -23,6 +23,7 @@ class Offer:
     One of one server.
 
     @ivar name: the server's, for texts.
+    @ivar is_known: it has said what it is.
     @ivar dialect: how it speaks of tasks.
     @ivar tools: C{required} or C{optional}, by the name of the tool; L{None} if that is not known. Of a server of the
         session dialect: the other one decides by itself.
@@ -31,11 +32,13 @@ class Offer:
     dialect: Dialect = Dialect.NONE
     tools: Mapping[str, str] | None = None
     name: str = "the server"
+    is_known: bool = False
 
     def opened(self, opening: Raw) -> None:
         """The server has said what it is."""
         self.dialect = shapes.dialect_of_server(jsonrpc.members(opening))
         self.tools = None
+        self.is_known = True
 
     def changed(self) -> None:
         """Its tools are not what they were."""

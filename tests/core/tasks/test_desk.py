@@ -6,7 +6,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mcpbridge.core.events import Called, Cancelled, Changed, Introduced, Progressed
+from mcpbridge.core.events import Called, Cancelled, Changed, Introduced, Notified, Progressed
+from mcpbridge.core.tasks.shapes import Dialect
 from tests.core.tasks.desks import (
     EXTENSION,
     MODERN_CLIENT,
@@ -362,6 +363,39 @@ class SharedTests(SynchronousTestCase):
         self.assertEqual([("down", "result", 8, {"tasks": [WORKING], "nextCursor": "n"}, None)], listed)
         self.assertEqual([True, False], [ends.desk.owns("t"), ends.desk.owns("other")])
 
+    def test_changes(self) -> None:
+        """A change of a task is told to whose task it is, and to nobody who knows no tasks."""
+        ends, old = knowing(T1_CLIENT, alone=False), knowing(OLD_CLIENT)
+        ends.calls(5, "tools/call", {"name": "only", "task": {}})
+        ends.answers(5, {"task": WORKING})
+
+        told = ends.tells(Notified(None, "notifications/tasks/status", raw(WORKING)))
+        others = ends.tells(Notified(None, "notifications/tasks/status", raw({**WORKING, "taskId": "other"})))
+        unknown = old.tells(Notified(None, "notifications/tasks/status", raw(WORKING)))
+
+        self.assertEqual([("down", "Notified", None, "notifications/tasks/status", WORKING)], told)
+        self.assertEqual(([], []), (others, unknown))
+
+    def test_listened_for(self) -> None:
+        """What others hear of their tasks at a server of the extension, a client of sessions is not told."""
+        seen = [
+            Ends(client, T2_SERVER, alone=False).tells(Notified(None, "notifications/tasks", raw({"taskId": "t"})))
+            for client in (T1_CLIENT, OLD_CLIENT, T2_CLIENT)
+        ]
+
+        told = ("down", "Notified", None, "notifications/tasks", {"taskId": "t"})
+        self.assertEqual([[], [], [told]], seen)
+
+    def test_taken_over(self) -> None:
+        """Whoever takes over a session hears of the tasks in it from when it names them."""
+        ends = Ends(T1_CLIENT, T1_SERVER)
+        change = Notified(None, "notifications/tasks/status", raw(WORKING))
+
+        before = ends.tells(change)
+        ends.calls(5, "tasks/get", {"taskId": "t"})
+        after = ends.tells(change)
+
+        self.assertEqual(([], 1), (before, len(after)))
 
     def test_spoken_for(self) -> None:
         """What the server makes a task for all of them is followed for a client that has none, of either era."""
@@ -375,6 +409,49 @@ class SharedTests(SynchronousTestCase):
 
             self.assertEqual([("up", 1000, "tasks/get", {"taskId": "t"})], looked)
             self.assertEqual([("down", "result", 5, {"content": []}, "complete")], got)
+
+
+class EarlyTests(SynchronousTestCase):
+    """A client may ask before the server has said what it is."""
+
+    def early(self, server: tuple[str, Any]) -> tuple[Ends, list[Any]]:
+        """A client that knows no tasks has called by then, and called and cancelled."""
+        ends = Ends(OLD_CLIENT, server)
+        opening, ends.desk.offer.is_known = ends.opened[0][3], False
+        ends.offer.dialect = Dialect.NONE
+        seen = [*ends.calls(5, "tools/call", {"name": "only"}), *ends.calls(6, "tools/call", {"name": "only"})]
+        seen += ends.says(Cancelled(6))
+        ends.offer.opened(raw({**opening, "capabilities": server[1]}))
+        return ends, seen
+
+    def test_asked_again(self) -> None:
+        """What it asked is decided on when the server has: nothing has been sent by then."""
+        ends, seen = self.early(T1_SERVER)
+
+        again = ends.desk.early()
+
+        self.assertEqual(["tools/call", "tools/call"], [each[2] for each in seen[:2]])
+        self.assertEqual([Called(5, "tools/call", raw({"name": "only"}))], again)
+        self.assertEqual([("up", 1000, "tools/list", {})], ends.says(again[0]))
+        self.assertEqual([], list(ends.desk.early()))
+
+    def test_no_need(self) -> None:
+        """At a server without tasks it goes on as it was asked."""
+        ends, _ = self.early(NO_TASKS)
+
+        self.assertEqual([], list(ends.desk.early()))
+
+    def test_failed(self) -> None:
+        """What has failed is not asked again."""
+        ends = Ends(OLD_CLIENT, T1_SERVER)
+        ends.offer.is_known = False
+        ends.calls(5, "tools/call", {"name": "only"})
+
+        failed = ends.fails(5, -32603, "unreachable")
+        ends.offer.is_known = True
+
+        self.assertEqual([("down", "error", 5, (-32603, "unreachable"))], failed)
+        self.assertEqual([], list(ends.desk.early()))
 
 
 class OptionsTests(SynchronousTestCase):
