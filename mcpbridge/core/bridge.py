@@ -121,7 +121,16 @@ class Bridge:
         )
         conversations, tell = self._conversations, self._tell
         self._exchanges = Exchanges(
-            name, policy, self._ticks, self._outage, conversations, do, tell, self._shared_level, self._list_failed
+            name,
+            policy,
+            self._ticks,
+            self._outage,
+            conversations,
+            do,
+            tell,
+            self._shared_level,
+            self._is_wanted,
+            self._list_failed,
         )
         self._openings = Openings(name, policy.snapshot, self._exchanges, tell)
         self._lists = Lists(name, self._exchanges, exchange_ids, conversations.want, do, tell)
@@ -432,6 +441,9 @@ class Bridge:
 
     def _shared_level(self, exchange: Exchange, event: LevelSet) -> LevelSet:
         return self._wishes.shared_level(exchange, event)
+
+    def _is_wanted(self, uri: str) -> bool:
+        return self._wishes.is_wanted(uri)
 
     def _list_failed(self, xid: ExchangeId, exchange: Exchange, error: ErrorObject) -> None:
         self._lists.failed(xid, exchange, error)

@@ -9,9 +9,10 @@ told of its end, and in which words, is for others to know, but for errors.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
+from msgspec import Raw
 
 from mcpbridge.core.conversations import Conversations, Phase
 from mcpbridge.core.effects import BridgeEffect, ConversationId, SessionId, StartTimer, StopTimer
@@ -19,6 +20,7 @@ from mcpbridge.core.errors import ErrorObject, Fate, Loss, Reason, bridge_error
 from mcpbridge.core.events import (
     Called,
     Cancelled,
+    Completed,
     Event,
     ExchangeId,
     Failed,
@@ -31,6 +33,8 @@ from mcpbridge.core.outage import Outage
 from mcpbridge.core.policy import Policy
 from mcpbridge.core.retry import IDEMPOTENT, LASTING, failure, unknown_outcome
 from mcpbridge.core.ticks import Ticks, ticks
+
+_EMPTY: Final = Raw(b"{}")
 
 Asking: TypeAlias = Opened | Called | LevelSet | Subscribed | Unsubscribed
 
@@ -89,6 +93,8 @@ class Exchanges:
     _tell: Callable[[SessionId, Event], None]
     #: A level as it has to be said to a server that has other clients, too.
     _shared_level: Callable[[Exchange, LevelSet], LevelSet]
+    #: Whether a client has subscribed to this resource, or is about to.
+    _is_wanted: Callable[[str], bool]
     #: One that waits for a list, or fetches it, ended so.
     _list_failed: Callable[[ExchangeId, Exchange, ErrorObject], None]
     _by_number: dict[ExchangeId, Exchange] = attrs.Factory(dict)
@@ -181,8 +187,15 @@ class Exchanges:
     def retry(self, xid: ExchangeId) -> None:
         """The timer that it waited for has run out."""
         exchange = self._by_number.get(xid)
-        if exchange is not None:
-            exchange.held = False
+        if exchange is None:
+            return
+        exchange.held = False
+        if isinstance(exchange.event, Unsubscribed) and self._is_wanted(exchange.event.uri):
+            # Somebody has subscribed since: this would undo it.
+            del self._by_number[xid]
+            if exchange.session is not None:
+                self._tell(exchange.session, Completed(xid, _EMPTY))
+        else:
             self._dispatch(exchange)
 
     # One goes.

@@ -98,7 +98,7 @@ class Wishes:
             case Unsubscribed(xid, uri):
                 # At once: whoever subscribes from now on must ask the server again.
                 of.granted(wish)
-                if self._is_wanted(uri, but=session):
+                if self.is_wanted(uri, but=session):
                     self._tell(session, Completed(xid, _EMPTY))
                 else:
                     self._exchanges.submit(session, wish, "resources/unsubscribe")
@@ -142,7 +142,7 @@ class Wishes:
         """Whether another client than this one has subscribed to it."""
         return any(uri in of.uris for session, of in self._by_session.items() if session != but)
 
-    def _is_wanted(self, uri: str, but: SessionId | None = None) -> bool:
+    def is_wanted(self, uri: str, but: SessionId | None = None) -> bool:
         """Whether another client has, or is about to."""
         asked = (exchange.event for exchange in self._exchanges if exchange.session not in (None, but))
         return self._is_subscribed(uri, but) or any(
@@ -184,7 +184,7 @@ class Wishes:
     def undo(self, gone: ClientWishes) -> None:
         """The server is told what only a client that is gone wanted."""
         for uri, params in gone.uris.items():
-            if not self._is_wanted(uri):
+            if not self.is_wanted(uri):
                 self._exchanges.submit(
                     None, Unsubscribed(next(self._exchange_ids), uri, params), "resources/unsubscribe"
                 )

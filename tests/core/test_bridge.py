@@ -1572,6 +1572,21 @@ class SharedTests(SynchronousTestCase):
 
         self.assertEqual([Tell(1, Completed(12, Raw(b"{}")))], rig.taken())
 
+    def test_subscribe_while_an_unsubscribe_waits(self) -> None:
+        """One that the server has put off is not sent after a subscribe that it would undo; it is answered."""
+        rig = self.shared(1, 2)
+        rig.deliver(1, Subscribed(11, "a", None))
+        rig.answers(1, 2)
+        rig.deliver(1, Unsubscribed(12, "a", None))
+        rig.loses(1, 3, BUSY)
+        rig.deliver(2, Subscribed(21, "a", None))
+        rig.answers(1, 4)
+        rig.taken()
+
+        rig.fire(("retry", 12))
+
+        self.assertEqual([Tell(1, Completed(12, Raw(b"{}")))], rig.taken())
+
     def test_subscribed_by_one_that_leaves(self) -> None:
         """What it had only asked for is undone too, unless another wants it."""
         rig = self.shared(1, 2)

@@ -56,6 +56,7 @@ class Library:
             do,
             self.tell,
             lambda exchange, event: event,
+            lambda uri: False,
             self.failed,
         )
         self.lists = Lists("up", self.exchanges, itertools.count(2000), conversations.want, do, self.tell)

@@ -57,6 +57,7 @@ class Panel:
             do,
             self.tell,
             lambda exchange, event: event,
+            lambda uri: False,
             lambda xid, exchange, error: None,
         )
         self.questions = Questions("up", Policy(), {1: ready}, exchanges, self.conversations, self.tell, lambda _: None)

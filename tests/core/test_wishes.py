@@ -42,6 +42,7 @@ class Server:
             do,
             lambda session, event: None,
             lambda exchange, event: event,
+            lambda uri: False,
             lambda xid, exchange, error: None,
         )
         self.wishes = Wishes(exchanges, self.conversations, xids, lambda session, event: None)

@@ -19,7 +19,7 @@ from mcpbridge.core.conversion.shapes import opened
 from mcpbridge.core.effects import Abandon, Deliver, Emit, PeerEffect, StartTimer, StopTimer
 from mcpbridge.core.eras.modern.envelope import subscription_of, untagged, with_meta
 from mcpbridge.core.eras.modern.listening import FILTERS
-from mcpbridge.core.errors import INVALID_PARAMS, METHOD_NOT_FOUND, ErrorObject, Loss
+from mcpbridge.core.errors import INVALID_PARAMS, METHOD_NOT_FOUND, ErrorObject, Fate, Loss, Reason
 from mcpbridge.core.events import Changed, Completed, Event, ExchangeId, Failed, Lost
 from mcpbridge.core.jsonrpc import Notification, Request, RequestId
 
@@ -29,6 +29,9 @@ LONGEST_SILENCE: Final = 60.0
 
 #: A stream that has lasted so many seconds is no reason to wait long before the next.
 STEADY: Final = 60.0
+
+#: Seconds in which a server has to acknowledge a stream, or another one is opened in its place.
+ACKNOWLEDGED_WITHIN: Final = 20.0
 
 _EMPTY = Raw(b"{}")
 
@@ -136,7 +139,7 @@ class Changes:
             return ()
         if not self._is_wanted:
             self._current = None
-            return self._close_all(but=None)
+            return (StopTimer("unheard"), *self._close_all(but=None))
         listening = _Listening(frozenset(self._uris), dict(waiting))
         if before is not None:
             listening.waiting = {**before.waiting, **waiting}
@@ -149,7 +152,7 @@ class Changes:
         if self._tasks:
             wanted["taskIds"] = sorted(self._tasks)
         params = with_meta(jsonrpc.value({"notifications": wanted}), self._meta)
-        return (Emit(Request(request_id, "subscriptions/listen", params)),)
+        return (Emit(Request(request_id, "subscriptions/listen", params)), StartTimer("unheard", ACKNOWLEDGED_WITHIN))
 
     @property
     def _is_wanted(self) -> bool:
@@ -186,7 +189,8 @@ class Changes:
                 effects.append(Deliver(Failed(xid, error)))
         listening.waiting = {}
         if request_id == self._current:
-            effects += (*self._close_all(but=request_id), StartTimer("steady", STEADY))
+            steady = (StopTimer("unheard"), StartTimer("steady", STEADY))
+            effects += (*self._close_all(but=request_id), *steady)
             if self._silences:
                 effects += self._suspect()
         return effects
@@ -223,7 +227,7 @@ class Changes:
         if listening is None or request_id != self._current:
             return ()
         self._current = None
-        effects: list[PeerEffect] = [StopTimer("steady")]
+        effects: list[PeerEffect] = [StopTimer("steady"), StopTimer("unheard")]
         for xid, uri in listening.waiting.items():
             self._uris.discard(uri)
             effects.append(Deliver(Lost(xid, why) if isinstance(why, Loss) else Failed(xid, why)))
@@ -242,7 +246,10 @@ class Changes:
         """A timer has run out."""
         if key == "steady":
             self._silences = 0
-        elif self._current is None:
+        elif key == "unheard" and self._current is not None:
+            loss = Loss(Fate.UNKNOWN, Reason.UPSTREAM_TIMEOUT, "it did not acknowledge a subscription in time")
+            return (*cancel(self._current), *self.over(self._current, loss))
+        elif key == "listen" and self._current is None:
             return self._listen({})
         return ()
 

@@ -303,7 +303,7 @@ class ClientPeer:
     def fired(self, key: Hashable) -> Sequence[PeerEffect]:
         """A timer has run out. See L{mcpbridge.core.interfaces.IPeer}."""
         match key:
-            case "listen" | "steady":
+            case "listen" | "steady" | "unheard":
                 return self._changes.fired(key)
             case ("again", int(xid)) if xid in self._exchanges and self._exchanges[xid].request_id not in self._open:
                 return self._retry(self._exchanges[xid])

@@ -160,6 +160,25 @@ class ChangesTests(SynchronousTestCase):
 
         self.assertEqual([Completed(5, DONE), Completed(6, DONE)], server.crossed())
 
+    def test_unheard(self) -> None:
+        """A stream that is never acknowledged is given up, and another one opened after a while."""
+        server = announcing()
+        server.sends(Subscribed(5, "a://1", None))
+        filters(server)
+
+        server.fire("unheard")
+        given_up = filters(server), server.crossed()
+        server.fire("listen")
+        asked = filters(server)
+        acknowledge(server, 4)
+
+        ((cancelled, (lost,)),) = [given_up]
+        self.assertEqual([("cancel", 3)], cancelled)
+        assert isinstance(lost, Lost)
+        self.assertEqual((5, Reason.UPSTREAM_TIMEOUT), (lost.xid, lost.loss.reason))
+        self.assertEqual([(4, {"toolsListChanged": True})], asked)
+        self.assertNotIn("unheard", server.timers)
+
     def test_ended(self) -> None:
         """A stream that ends is opened anew, later each time; what may have changed meanwhile is suspected."""
         server = announcing()
