@@ -13,15 +13,13 @@ the client's calls become tasks or are kept from becoming some, and requests abo
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import Final
 
 import attrs
 from msgspec import Raw
 
 from mcpbridge.core import jsonrpc
-from mcpbridge.core.conversion.shapes import listed, opened, replaced
+from mcpbridge.core.conversion.shapes import opened
 from mcpbridge.core.effects import StartTimer, StopTimer
-from mcpbridge.core.eras.modern.envelope import TASK
 from mcpbridge.core.errors import ErrorObject
 from mcpbridge.core.events import (
     Called,
@@ -44,16 +42,14 @@ from mcpbridge.core.revisions import STATELESS
 from mcpbridge.core.tasks import shapes
 from mcpbridge.core.tasks.asked_for import AskedFor
 from mcpbridge.core.tasks.decided import Decided
-from mcpbridge.core.tasks.offer import Offer
+from mcpbridge.core.tasks.owned import Owned
 from mcpbridge.core.tasks.pursuit import Pursuit
 from mcpbridge.core.tasks.requests import Answer, Requests
 from mcpbridge.core.tasks.shapes import Dialect
 from mcpbridge.core.tasks.sights import Sights
 from mcpbridge.core.tasks.steps import Down, Post, Step, Up
+from mcpbridge.core.tasks.terms import Terms
 from mcpbridge.core.tasks.undecided import Undecided
-
-#: Tasks of one client that are known to be its own; the oldest goes first.
-_MAX_OWN: Final = 1024
 
 _EMPTY = Raw(b"{}")
 
@@ -63,25 +59,20 @@ class Desk:
     """
     See the top of this module.
 
-    @ivar offer: the server's.
-    @ivar is_alone: no other client uses the server's conversation: all of its tasks are this client's.
+    @ivar _terms: on which the client and the server speak of tasks.
     @ivar _handles: gives texts that cannot be guessed.
     @ivar _timestamp: the time, as ISO 8601 writes it.
     @ivar _patience: seconds that a client's call may wait for what comes of a task, and for each of its answers.
     @ivar _early: what the client asks before the server has said what it is.
-    @ivar _own: tasks that the client's calls became or that it has named, and in which request.
     """
 
-    offer: Offer
-    is_alone: bool
+    _terms: Terms
     _exchanges: Iterator[ExchangeId]
     _handles: Callable[[], str]
     _timestamp: Callable[[], str]
     _patience: float
-    _version: str = ""
-    _dialect: Dialect = Dialect.NONE
     _opening: ExchangeId | None = None
-    _own: dict[str, ExchangeId] = attrs.Factory(dict)
+    _own: Owned = attrs.Factory(Owned)
     _early: dict[ExchangeId, Called] = attrs.Factory(dict)
     _lists: set[ExchangeId] = attrs.Factory(set)
     _augmented: dict[ExchangeId, Called | None] = attrs.Factory(dict)
@@ -94,7 +85,7 @@ class Desk:
 
     def __attrs_post_init__(self) -> None:
         self._requests = Requests(self._exchanges)
-        self._undecided = Undecided(self.offer, self._requests, self._decided_on)
+        self._undecided = Undecided(self._terms.offer, self._requests, self._decided_on)
         self._asked_for = AskedFor(self._requests, self._handles, self._timestamp)
         self._sights = Sights(self._requests)
         self._decided = Decided(self._requests, self._sights)
@@ -106,20 +97,9 @@ class Desk:
     @property
     def is_idle(self) -> bool:
         """Whether there is nothing to do about what either says."""
-        if self._opening is not None or not self._is_understood:
+        if self._opening is not None or not self._terms.are_equal:
             return False
         return not (self._requests or self._augmented or self._pursuits or self._undecided)
-
-    @property
-    def _is_understood(self) -> bool:
-        """Whether what the client and the server say of tasks passes as it is."""
-        dialect = self.offer.dialect
-        if not self.offer.is_known:
-            return False
-        if dialect is Dialect.EXTENSION and self._version >= STATELESS:
-            # One that has no tasks is not given any, unless others speak for it as well.
-            return self.is_alone or self._dialect is Dialect.EXTENSION
-        return dialect is Dialect.NONE
 
     # The client speaks.
 
@@ -128,31 +108,26 @@ class Desk:
         match event:
             case Opened():
                 return (Up(self._introduced(event)),)
-            case Called() if not self.offer.is_known:
+            case Called() if not self._terms.offer.is_known:
                 self._early[event.xid] = event
-            case Called(method="tools/call") if not self._is_understood:
+            case Called(method="tools/call") if not self._terms.are_equal:
                 return self._called(event)
-            case Called(method="tools/list") if self._is_told_of_options:
+            case Called(method="tools/list") if self._terms.server_decides:
                 self._lists.add(event.xid)
-            case Called() if event.method.startswith("tasks/") and not self._is_understood:
+            case Called() if event.method.startswith("tasks/") and not self._terms.are_equal:
                 return self._asked(event)
             case Cancelled():
                 return self._cancelled(event)
-            case TasksWatched() if self._decides:
+            case TasksWatched() if self._terms.we_decide:
                 return self._decided.watch(event.task_ids)
             case InputSupplied() if self._pursuits:
                 return self._supplied(event)
         return (Up(event),)
 
     def _introduced(self, event: Opened) -> Opened:
-        self._version = event.version
-        self._dialect = shapes.dialect_of_client(event.version, event.params)
-        self._sights.capabilities = event.params.get("capabilities", _EMPTY)
         self._opening = event.xid
-        if event.version >= STATELESS:
-            return event
-        # What becomes a task at a server of the extension is followed to its end for a client that knows none.
-        return attrs.evolve(event, params=shapes.with_extension_too(event.params))
+        self._sights.capabilities = event.params.get("capabilities", _EMPTY)
+        return self._terms.opened(event)
 
     def early(self) -> Sequence[Called]:
         """
@@ -161,23 +136,13 @@ class Desk:
         @return: what was asked before, and would have been asked otherwise.
         """
         early, self._early = self._early, {}
-        return () if self._is_understood else list(early.values())
-
-    @property
-    def _decides(self) -> bool:
-        """Whether what becomes a task is for us to say."""
-        return self._dialect is Dialect.EXTENSION and self.offer.dialect is Dialect.SESSION
-
-    @property
-    def _is_told_of_options(self) -> bool:
-        return self._dialect is Dialect.SESSION and self.offer.dialect is Dialect.EXTENSION
+        return () if self._terms.are_equal else list(early.values())
 
     def _called(self, event: Called) -> Sequence[Step]:
-        wants_task = self._dialect is Dialect.SESSION and "task" in opened(event.params)
-        if self.offer.dialect is Dialect.EXTENSION:
+        if self._terms.offer.dialect is Dialect.EXTENSION:
             self._augmented[event.xid] = event
             return (Up(attrs.evolve(event, params=shapes.without_task(event.params))),)
-        if wants_task:
+        if self._terms.asks_for_task(event):
             self._augmented[event.xid] = event
             return (Up(event),)
         return self._undecided.decide(event)
@@ -192,31 +157,23 @@ class Desk:
 
     def owns(self, task_id: str) -> bool:
         """Whether this task is the client's."""
-        return self.is_alone or task_id in self._own
-
-    def _keep(self, task_id: str, xid: ExchangeId) -> None:
-        self._own.setdefault(task_id, xid)
-        while len(self._own) > _MAX_OWN:
-            del self._own[next(iter(self._own))]
+        return self._terms.is_alone or task_id in self._own
 
     def bears(self, xid: ExchangeId) -> bool:
         """Whether this call of the client became a task."""
-        return xid in self._pursuits or xid in self._own.values()
+        return xid in self._pursuits or self._own.bears(xid)
 
     def _asked(self, event: Called) -> Sequence[Step]:
         task_id = shapes.id_of(opened(event.params))
-        if task_id is not None and self.offer.dialect is Dialect.SESSION and not self.owns(task_id):
+        if task_id is not None and self._terms.offer.dialect is Dialect.SESSION and not self.owns(task_id):
             return (Down(Failed(event.xid, shapes.unknown_task())),)
         if task_id is not None:
-            self._keep(task_id, event.xid)
-        match self._dialect, self.offer.dialect:
-            case Dialect.SESSION, Dialect.EXTENSION if event.method == "tasks/result":
-                return self._result(event)
-            case Dialect.SESSION, Dialect.EXTENSION:
-                return self._asked_for.asked(event)
-            case Dialect.EXTENSION, Dialect.SESSION:
-                return self._decided.asked(event)
-        if event.method == "tasks/list" and not self.is_alone:
+            self._own.add(task_id, event.xid)
+        if self._terms.server_decides:
+            return self._result(event) if event.method == "tasks/result" else self._asked_for.asked(event)
+        if self._terms.we_decide:
+            return self._decided.asked(event)
+        if event.method == "tasks/list" and not self._terms.is_alone:
             self._lists.add(event.xid)
         return (Up(event),)
 
@@ -233,13 +190,13 @@ class Desk:
     def _pursue(self, event: Called, task_id: str, relates: bool) -> Pursuit:
         pursuit = Pursuit(
             event.xid,
-            self.offer.dialect,
+            self._terms.offer.dialect,
             task_id,
             event.wants_progress,
             relates,
             requests=self._requests,
             notice=self._asked_for.noticed,
-            upstream=self.offer.name,
+            upstream=self._terms.offer.name,
         )
         self._pursuits[event.xid] = pursuit
         return pursuit
@@ -253,7 +210,7 @@ class Desk:
         if pursuit is not None:
             # Who waits for the result of a task that it knows does not mean the task.
             return [*(() if pursuit.relates else pursuit.cancel()), *_silent(pursuit.abandon())]
-        if xid in self._augmented and self.offer.dialect is Dialect.SESSION:
+        if xid in self._augmented and self._terms.offer.dialect is Dialect.SESSION:
             # Cancellation (2025-11-25): what is to become a task is cancelled as one, once it has a name.
             self._augmented[xid] = None
             return ()
@@ -283,11 +240,11 @@ class Desk:
         match event:
             case Completed() if event.xid == self._opening:
                 self._opening = None
-                return (Down(attrs.evolve(event, result=self._shown(event.result))),)
+                return (Down(attrs.evolve(event, result=self._terms.shown(event.result))),)
             case Failed() if event.xid == self._opening:
                 self._opening = None
             case Introduced():
-                return (Down(Introduced(self._shown(event.opening))),)
+                return (Down(Introduced(self._terms.shown(event.opening))),)
             case Completed() | Failed() if event.xid in self._requests:
                 return self._answered(event)
             case Completed() | Failed() if event.xid in self._augmented:
@@ -298,14 +255,14 @@ class Desk:
             case Failed() if event.xid in self._lists:
                 self._lists.discard(event.xid)
             case Changed(what="tools"):
-                self.offer.changed()
+                self._terms.offer.changed()
             case InputRequired():
                 return self._questioned(event)
             case InputWithdrawn() if self._sights.withdrawn(event.key):
                 return ()
-            case Notified(method="notifications/tasks/status") if self.offer.dialect is Dialect.SESSION:
+            case Notified(method="notifications/tasks/status") if self._terms.offer.dialect is Dialect.SESSION:
                 return self._changed(event)
-            case Notified(method="notifications/tasks") if self._version < STATELESS:
+            case Notified(method="notifications/tasks") if self._terms.version < STATELESS:
                 # Somebody else on this conversation listens.
                 return ()
             case Progressed() if event.xid in self._pursuits:
@@ -314,24 +271,15 @@ class Desk:
 
     def _changed(self, event: Notified) -> Sequence[Step]:
         """A task is in another state; the server need not say whose it is."""
-        if self._decides:
+        if self._terms.we_decide:
             return self._decided.changed(event.params)
         # One that is alone may have come after another, whose tasks go on.
         is_own = shapes.id_of(opened(event.params)) in self._own
-        return (Down(event),) if is_own and self._dialect is Dialect.SESSION else ()
-
-    def _shown(self, opening: Raw) -> Raw:
-        return shapes.opening_for(self._version, self._dialect, opening)
+        return (Down(event),) if is_own and self._terms.dialect is Dialect.SESSION else ()
 
     def _listed(self, result: Raw) -> Raw:
         """The tools of a server that decides by itself, or the client's of the tasks of a server that others use."""
-        if self.offer.dialect is Dialect.EXTENSION:
-            return shapes.with_options(result)
-
-        def own(tasks: Raw) -> Raw:
-            return jsonrpc.array([task for task in listed(tasks) if shapes.id_of(opened(task)) in self._own])
-
-        return replaced(result, "tasks", own)
+        return shapes.with_options(result) if self._terms.server_decides else self._own.only(result)
 
     def _answered(self, event: Answer) -> Sequence[Step]:
         steps = self._requests.answered(event)
@@ -347,42 +295,31 @@ class Desk:
     def _became(self, event: Answer) -> Sequence[Step]:
         """A call that may have become a task is answered."""
         call = self._augmented.pop(event.xid)
-        task = self._task_of(event)
+        task = self._terms.task_of(event)
         task_id = shapes.id_of(task)
         if task_id is None:
-            decides = self.offer.dialect is Dialect.EXTENSION
-            if call is not None and decides and isinstance(event, Completed) and self._wanted_task(call):
+            decides = self._terms.offer.dialect is Dialect.EXTENSION
+            if call is not None and decides and isinstance(event, Completed) and self._terms.asks_for_task(call):
                 return self._asked_for.fabricated(call, event)
             return () if call is None else (Down(event),)
         if call is None:
             return (self._requests.post("tasks/cancel", shapes.naming(task_id)),)
         assert isinstance(event, Completed)
-        self._keep(task_id, event.xid)
-        if self._wanted_task(call) and self.offer.dialect is Dialect.SESSION:
+        self._own.add(task_id, event.xid)
+        if self._terms.asks_for_task(call) and self._terms.offer.dialect is Dialect.SESSION:
             return (Down(event),)
-        if self._wanted_task(call):
+        if self._terms.asks_for_task(call):
             return self._asked_for.created(event, task)
-        if self._decides:
+        if self._terms.we_decide:
             return self._decided.created(event, task)
         pursuit = self._pursue(call, task_id, relates=False)
         return [StartTimer(pursuit.deadline, self._patience), *self._tidied(pursuit, pursuit.begin(task))]
 
-    def _task_of(self, event: Answer) -> Mapping[str, Raw]:
-        """The task, in the words of the extension; empty if it is none."""
-        if isinstance(event, Failed):
-            return {}
-        if self.offer.dialect is Dialect.EXTENSION:
-            is_task = event.envelope is not None and event.envelope.kind == TASK
-            return opened(event.result) if is_task else {}
-        return shapes.flat(shapes.created(event.result))
-
-    def _wanted_task(self, call: Called) -> bool:
-        """Whether the client asked for one."""
-        return self._dialect is Dialect.SESSION and "task" in opened(call.params)
-
     def _questioned(self, event: InputRequired) -> Sequence[Step]:
         """What a task of the session dialect asks, the client is asked where it can be."""
-        if self.offer.dialect is not Dialect.SESSION or (self._dialect is Dialect.SESSION and not self._pursuits):
+        if self._terms.offer.dialect is not Dialect.SESSION or (
+            self._terms.dialect is Dialect.SESSION and not self._pursuits
+        ):
             return (Down(event),)
         steps: list[Step] = []
         for key, request in event.requests.items():

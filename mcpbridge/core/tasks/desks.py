@@ -16,6 +16,7 @@ from mcpbridge.core.tasks import shapes
 from mcpbridge.core.tasks.desk import Desk
 from mcpbridge.core.tasks.offer import Offer
 from mcpbridge.core.tasks.steps import Step
+from mcpbridge.core.tasks.terms import Terms
 
 
 @attrs.define(eq=False, repr=False)
@@ -49,7 +50,7 @@ class Desks:
     def attach(self, session: SessionId) -> None:
         """A client comes."""
         self._by_session[session] = Desk(
-            self._offer, self._exclusive, self._exchanges, self._handles, self._timestamp, self._patience
+            Terms(self._offer, self._exclusive), self._exchanges, self._handles, self._timestamp, self._patience
         )
 
     def detach(self, session: SessionId) -> Sequence[Step]:

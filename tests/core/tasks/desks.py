@@ -28,6 +28,7 @@ from mcpbridge.core.events import (
 from mcpbridge.core.tasks.desk import Desk
 from mcpbridge.core.tasks.offer import Offer
 from mcpbridge.core.tasks.steps import Down, Post, Step, Up
+from mcpbridge.core.tasks.terms import Terms
 
 EXTENSION: Any = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
 SESSION: Any = {"tasks": {"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}}}
@@ -66,7 +67,7 @@ class Ends:
     def __init__(self, client: tuple[str, Any], server: tuple[str, Any], tools: Any = None, alone: bool = True) -> None:
         self.offer = Offer()
         names = (f"handle{number}" for number in itertools.count(1))
-        self.desk = Desk(self.offer, alone, itertools.count(1000), lambda: next(names), lambda: "now", 60.0)
+        self.desk = Desk(Terms(self.offer, alone), itertools.count(1000), lambda: next(names), lambda: "now", 60.0)
         self.timers: dict[Hashable, float] = {}
         version, capabilities = client
         self.introduced = self._read(

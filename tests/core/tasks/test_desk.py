@@ -417,7 +417,7 @@ class EarlyTests(SynchronousTestCase):
     def early(self, server: tuple[str, Any]) -> tuple[Ends, list[Any]]:
         """A client that knows no tasks has called by then, and called and cancelled."""
         ends = Ends(OLD_CLIENT, server)
-        opening, ends.desk.offer.is_known = ends.opened[0][3], False
+        opening, ends.offer.is_known = ends.opened[0][3], False
         ends.offer.dialect = Dialect.NONE
         seen = [*ends.calls(5, "tools/call", {"name": "only"}), *ends.calls(6, "tools/call", {"name": "only"})]
         seen += ends.says(Cancelled(6))
