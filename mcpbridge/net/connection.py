@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, cast
 from typing import Protocol as Shape
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
@@ -104,7 +105,9 @@ class Connection(Protocol):
         """What L{twisted.web.client.Agent} calls to make a request."""
         self._used = True
         self._head = HeadScanner()
-        return self.http.request(request)
+        answer = self.http.request(request)
+        _flush(cast(Any, self.transport))
+        return answer
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came."""
@@ -235,6 +238,18 @@ class ConnectionFactory(Factory):
         """A connection is established."""
         http = cast(HTTPProtocol, self._http.buildProtocol(cast(IAddress, addr)))
         return Connection(http, self._clock, tls=self._tls, made=self._made)
+
+
+def _flush(transport: Any) -> None:
+    """
+    Hand what was just written to the kernel, as far as it takes it, instead of waiting for the reactor to find out that
+    it would: a turn of the reactor less for each request.
+    """
+    while isinstance(transport, Protocol):
+        transport = transport.transport
+    if isinstance(transport, FileDescriptor) and transport.connected and not transport.disconnecting:
+        # What goes wrong goes wrong again when the reactor writes the rest, and is dealt with there.
+        transport.doWrite()
 
 
 def _tcp_socket(transport: Any) -> socket.socket | None:

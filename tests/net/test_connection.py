@@ -7,11 +7,12 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHandshakeListener, ISystemHandle
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
+from twisted.internet.testing import MemoryReactor, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -59,6 +60,79 @@ class SocketTransport(StringTransport):
     def getHandle(self) -> socket.socket:
         """The socket."""
         return self._handle
+
+
+class Descriptor(FileDescriptor):
+    """
+    A transport that the reactor writes when it comes to it.
+
+    @ivar written: what the kernel was given.
+    @ivar takes: how much it takes at once.
+    """
+
+    connected = 1
+
+    def __init__(self) -> None:
+        super().__init__(MemoryReactor())
+        self.written = b""
+        self.takes: int | Exception = 100
+
+    def writeSomeData(self, data: bytes) -> int | Exception:
+        """The kernel takes some."""
+        if isinstance(self.takes, Exception):
+            return self.takes
+        self.written += data[: self.takes]
+        return min(self.takes, len(data))
+
+
+class FlushTests(SynchronousTestCase):
+    """What is written of a request does not wait for the reactor."""
+
+    def _requested(self, transport: Descriptor) -> None:
+        http = HTTP()
+
+        def request(asked: bytes) -> Deferred[Any]:
+            transport.write(asked)
+            return succeed(asked)
+
+        self.patch(http, "request", request)
+        connection = Connection(http, Clock(), tls=False, made=lambda made: lambda: None)
+        connection.makeConnection(transport)
+        self.successResultOf(connection.request(b"x" * 150))
+
+    def test_at_once(self) -> None:
+        """
+        The kernel gets it at once, as far as it takes it; the reactor writes the rest.
+        """
+        transport = Descriptor()
+
+        self._requested(transport)
+        first = transport.written
+        transport.doWrite()
+
+        self.assertEqual((100, 150), (len(first), len(transport.written)))
+
+    def test_broken(self) -> None:
+        """
+        A connection that turns out to be broken is left for the reactor to find so.
+        """
+        transport = Descriptor()
+        transport.takes = ConnectionLost()
+
+        self._requested(transport)
+
+        self.assertIs(transport.takes, transport.doWrite())
+
+    def test_closing(self) -> None:
+        """
+        Nothing is done to one that is being closed.
+        """
+        transport = Descriptor()
+        transport.disconnecting = True
+
+        self._requested(transport)
+
+        self.assertEqual(b"", transport.written)
 
 
 class ConnectionTests(SynchronousTestCase):
