@@ -167,12 +167,10 @@ class InputSupplied:
     Up. The client's answers to what it was asked.
 
     @ivar responses: by the key of the question; a result as it came, or an error.
-    @ivar state: of the L{InputRequired} that asked.
     """
 
     xid: ExchangeId | None
     responses: Mapping[str, Raw | ErrorObject]
-    state: str | None = None
 
 
 @attrs.frozen
@@ -206,12 +204,10 @@ class InputRequired:
 
     @ivar xid: the exchange that it asks in; L{None} if it cannot be known (a shared channel of the session era).
     @ivar requests: the questions by key; keys are unique per upstream conversation.
-    @ivar state: an opaque token to hand back with the answers; L{None} in the session era.
     """
 
     xid: ExchangeId | None
     requests: Mapping[str, InputRequest]
-    state: str | None = None
 
 
 @attrs.frozen

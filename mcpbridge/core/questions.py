@@ -123,7 +123,7 @@ class Questions:
             if found is not None:
                 responses.setdefault(found.conversation, {})[found.key] = response
         for conversation, answers in responses.items():
-            self._conversations.say(conversation, InputSupplied(event.xid, answers, event.state))
+            self._conversations.say(conversation, InputSupplied(event.xid, answers))
 
     def progressed(self, event: InputProgressed) -> None:
         """It works on one."""

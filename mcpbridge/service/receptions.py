@@ -20,7 +20,6 @@ from zope.interface import implementer
 from mcpbridge.core.effects import SessionId
 from mcpbridge.core.eras import legacy, modern
 from mcpbridge.core.errors import (
-    INTERNAL_ERROR,
     INVALID_REQUEST,
     ErrorObject,
     Fate,
@@ -37,7 +36,7 @@ from mcpbridge.core.negotiation import VERSIONS
 from mcpbridge.core.printable import printable
 from mcpbridge.downstream.half_close import IHalfCloseableLink
 from mcpbridge.interfaces import IClientTransport, IMessageLink
-from mcpbridge.service.sessions import Mouth, Server, Session
+from mcpbridge.service.sessions import FAILED, Mouth, Server, Session
 
 #: Sets of capabilities that one client may claim at the same time. Real ones claim one.
 MAX_BUCKETS: Final = 16
@@ -134,8 +133,7 @@ class Reception:
             # A bug of ours, whatever it is, must cost its client this one request and nothing else.
             self._log.failure("A message of a client could not be dealt with")
             if isinstance(message, Request):
-                error = ErrorObject(INTERNAL_ERROR, "mcpbridge failed to deal with this request; its log says more")
-                self._send(Error(message.id, error), message.id)
+                self._send(Error(message.id, FAILED), message.id)
 
     def _received(self, message: Message, within: RequestId | None) -> None:
         found = classify(message)

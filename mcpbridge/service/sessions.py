@@ -41,7 +41,8 @@ _SOUND: Final = 60.0
 #: Requests that we have answered in the stead of a peer that failed, and that it may still answer.
 _MAX_GIVEN_UP: Final = 1024
 
-_FAILED: Final = ErrorObject(INTERNAL_ERROR, "mcpbridge failed to deal with this request; its log says more")
+#: What a request is told that a bug of ours keeps from its answer.
+FAILED: Final = ErrorObject(INTERNAL_ERROR, "mcpbridge failed to deal with this request; its log says more")
 
 
 class Server(Protocol):
@@ -251,7 +252,7 @@ class Session:
             if len(self._given_up) >= _MAX_GIVEN_UP:
                 self._given_up.clear()
             self._given_up.add(request_id)
-            self._mouth.send(Error(request_id, _FAILED), request_id)
+            self._mouth.send(Error(request_id, FAILED), request_id)
 
     def _start_over(self) -> None:
         """Answer whatever waits, and forget what the peer was in the middle of."""

@@ -14,11 +14,10 @@ import attrs
 
 from tests.conformance import suite
 from tests.conformance.runs import EXPECTED, Seen
-from tests.conformance.upstreams import bridged
+from tests.conformance.upstreams import bridged, started
 from tests.conformance.wires import MODERN
 from tests.integration.daemon import Daemon, plain_environment
 from tests.integration.packages import ROOT, package
-from tests.integration.parity import free_port, serving
 
 SCENARIOS = EXPECTED.unserved[MODERN]
 """What the reference server of the other scenarios does not do is all of tasks."""
@@ -64,13 +63,8 @@ class TaskServer:
 
         @return: how it is configured.
         """
-        if self.transport == "stdio":
-            program, *arguments = self.command()
-            yield {"command": program, "args": arguments, "env": {"PYTHONPATH": ROOT}}
-            return
-        port = free_port()
-        with serving(self.command(str(port)), plain_environment("/"), port):
-            yield {"type": "http", "url": f"http://127.0.0.1:{port}/mcp"}
+        with started(self.transport, self.command) as configured:
+            yield configured
 
     @contextlib.contextmanager
     def bridged(self) -> Iterator[tuple[Daemon, str]]:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
@@ -59,14 +59,26 @@ class Upstream:
 
         @return: how it is configured.
         """
-        if self.transport == "stdio":
-            program, *arguments = self.command()
-            yield {"command": program, "args": arguments, "env": {"PYTHONPATH": ROOT}}
-            return
-        port = free_port()
-        with serving(self.command(str(port)), plain_environment("/"), port):
-            path = "/sse" if self.transport == "sse" else "/mcp"
-            yield {"type": self.transport, "url": f"http://127.0.0.1:{port}{path}"}
+        with started(self.transport, self.command) as configured:
+            yield configured
+
+
+@contextlib.contextmanager
+def started(transport: str, command: Callable[..., list[str]]) -> Iterator[dict[str, Any]]:
+    """
+    Run a server for as long as the block lasts, if it has to run by itself.
+
+    @param command: how it is started, given the port if it needs one.
+    @return: how it is configured.
+    """
+    if transport == "stdio":
+        program, *arguments = command()
+        yield {"command": program, "args": arguments, "env": {"PYTHONPATH": ROOT}}
+        return
+    port = free_port()
+    with serving(command(str(port)), plain_environment("/"), port):
+        path = "/sse" if transport == "sse" else "/mcp"
+        yield {"type": transport, "url": f"http://127.0.0.1:{port}{path}"}
 
 
 SUITE_UPSTREAMS = (

@@ -193,7 +193,7 @@ class ClientTests(SynchronousTestCase):
         reactor.nameResolver = _Literal()
         client = http_client(reactor, proxies=ProxyRules.from_environment({"HTTP_PROXY": "http://u:p@10.0.0.9:3128"}))
 
-        client.get("http://mcp.example.com/x", reactor=reactor).addErrback(lambda _: None)
+        asked = client.get("http://mcp.example.com/x", reactor=reactor)
         host, port, factory = reactor.tcpClients[0][:3]
         protocol, transport = factory.buildProtocol(None), _Transport()
         protocol.makeConnection(transport)
@@ -201,6 +201,7 @@ class ClientTests(SynchronousTestCase):
         self.assertEqual(("10.0.0.9", 3128), (host, port))
         self.assertTrue(transport.value().startswith(b"GET http://mcp.example.com/x HTTP/1.1\r\n"), transport.value())
         self.assertIn(b"Proxy-Authorization: Basic dTpw\r\n", transport.value())
+        self.assertNoResult(asked)
 
     def test_encrypted(self) -> None:
         """What is encrypted goes through a tunnel; exceptions go straight."""
@@ -210,7 +211,7 @@ class ClientTests(SynchronousTestCase):
         factory = EndpointFactory(reactor, ConnectionPool(reactor), TrustPolicy(), 10.0, rules)
 
         for uri in (b"https://mcp.example.com/", b"https://10.0.0.7/"):
-            factory.endpointForURI(URI.fromBytes(uri)).connect(Factory.forProtocol(Protocol)).addErrback(lambda _: None)
+            self.assertNoResult(factory.endpointForURI(URI.fromBytes(uri)).connect(Factory.forProtocol(Protocol)))
 
         self.assertEqual([("10.0.0.9", 3128), ("10.0.0.7", 443)], [one[:2] for one in reactor.tcpClients])
 

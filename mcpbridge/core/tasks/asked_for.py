@@ -19,7 +19,7 @@ from mcpbridge.core.errors import INVALID_PARAMS, METHOD_NOT_FOUND, ErrorObject
 from mcpbridge.core.events import Called, Completed, ExchangeId, Failed
 from mcpbridge.core.jsonrpc import InvalidMessage
 from mcpbridge.core.tasks import shapes
-from mcpbridge.core.tasks.requests import Answer, Requests, Then
+from mcpbridge.core.tasks.requests import Answer, Requests
 from mcpbridge.core.tasks.steps import Down, Step
 
 #: Tasks of one client that are kept in mind; the oldest goes first.
@@ -63,14 +63,12 @@ class AskedFor:
 
     @ivar _handles: gives texts that cannot be guessed.
     @ivar _timestamp: the time, as ISO 8601 writes it.
-    @ivar _under_way: our requests, by that of the client.
     """
 
     _requests: Requests
     _handles: Callable[[], str]
     _timestamp: Callable[[], str]
     _known: dict[str, _Known] = attrs.Factory(dict)
-    _under_way: dict[ExchangeId, ExchangeId] = attrs.Factory(dict)
 
     # Calls.
 
@@ -150,12 +148,11 @@ class AskedFor:
 
     def _get(self, xid: ExchangeId, task_id: str) -> Sequence[Step]:
         def answered(event: Answer) -> Sequence[Step]:
-            self._under_way.pop(xid, None)
             if isinstance(event, Failed):
                 return (Down(Failed(xid, event.error)),)
             return (Down(Completed(xid, self._seen(task_id, event.result).shown())),)
 
-        return self._ask(xid, "tasks/get", task_id, answered)
+        return (self._requests.ask_for(xid, "tasks/get", shapes.naming(task_id), answered),)
 
     def _seen(self, task_id: str, result: Raw) -> _Known:
         known = self._known.get(task_id) or _Known({})
@@ -181,26 +178,12 @@ class AskedFor:
 
         def cancelled(answer: Answer) -> Sequence[Step]:
             if isinstance(answer, Failed):
-                self._under_way.pop(event.xid, None)
                 return (Down(Failed(event.xid, answer.error)),)
             # It may go on for a while, but to this client it is over.
             self._known.setdefault(task_id, known or _Known({})).is_cancelled = True
             return self._get(event.xid, task_id)
 
-        return self._ask(event.xid, "tasks/cancel", task_id, cancelled)
-
-    def _ask(self, xid: ExchangeId, method: str, task_id: str, then: Then) -> Sequence[Step]:
-        self._under_way[xid], asked = self._requests.ask(method, shapes.naming(task_id), then)
-        return (asked,)
-
-    def cancelled(self, xid: ExchangeId) -> Sequence[Step] | None:
-        """
-        The client does not wait for this request any more.
-
-        @return: L{None} if it is none of ours.
-        """
-        ours = self._under_way.pop(xid, None)
-        return None if ours is None else self._requests.drop(ours)
+        return (self._requests.ask_for(event.xid, "tasks/cancel", shapes.naming(task_id), cancelled),)
 
 
 def _told(event: Called, known: _Known) -> Sequence[Step]:

@@ -38,13 +38,11 @@ class Decided:
 
     @ivar sights: what there is to see of them.
     @ivar _watched: those that it wants to hear of, and what it was told last.
-    @ivar _cancelling: our requests, by that of the client.
     """
 
     _requests: Requests
     sights: Sights
     _watched: dict[str, dict[str, Raw]] = attrs.Factory(dict)
-    _cancelling: dict[ExchangeId, ExchangeId] = attrs.Factory(dict)
 
     def created(self, event: Completed, task: Mapping[str, Raw]) -> Sequence[Step]:
         """
@@ -86,30 +84,17 @@ class Decided:
 
     def _cancel(self, xid: ExchangeId, task_id: str) -> Sequence[Step]:
         def answered(event: Answer) -> Sequence[Step]:
-            self._cancelling.pop(xid, None)
             if isinstance(event, Completed):
                 return (_answer(xid, {}),)
             if is_ours(event.error) or event.error.code != INVALID_PARAMS:
                 return (_answer(xid, event.error),)
             # Over already, which in this dialect is no error, or not there at all.
-            self._cancelling[xid], asked = self._requests.ask("tasks/get", shapes.naming(task_id), is_there)
-            return (asked,)
+            return (self._requests.ask_for(xid, "tasks/get", shapes.naming(task_id), is_there),)
 
         def is_there(event: Answer) -> Sequence[Step]:
-            self._cancelling.pop(xid, None)
             return (_answer(xid, event.error if isinstance(event, Failed) else {}),)
 
-        self._cancelling[xid], asked = self._requests.ask("tasks/cancel", shapes.naming(task_id), answered)
-        return (asked,)
-
-    def cancelled(self, xid: ExchangeId) -> Sequence[Step] | None:
-        """
-        The client does not wait for this request any more.
-
-        @return: L{None} if it is none of ours.
-        """
-        ours = self._cancelling.pop(xid, None)
-        return self.sights.leave(xid) if ours is None else self._requests.drop(ours)
+        return (self._requests.ask_for(xid, "tasks/cancel", shapes.naming(task_id), answered),)
 
     # Changes.
 
@@ -157,7 +142,6 @@ class Decided:
 
     def close(self) -> Sequence[Step]:
         """The client is gone."""
-        self._cancelling.clear()
         return [*self._stop_watching(), *self.sights.close()]
 
     def _stop_watching(self) -> Sequence[Step]:

@@ -216,8 +216,8 @@ class Desk:
             return ()
         self._augmented.pop(xid, None)
         self._lists.discard(xid)
-        dropped = self._decided.cancelled(xid) or self._asked_for.cancelled(xid)
-        return dropped if dropped is not None else (Up(event),)
+        left = self._sights.leave(xid)
+        return left if left is not None else (Up(event),)
 
     def _supplied(self, event: InputSupplied) -> Sequence[Step]:
         steps: list[Step] = []

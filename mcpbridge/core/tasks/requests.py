@@ -4,7 +4,7 @@ Requests about tasks that we make ourselves, in a client's name and behind its b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import attrs
@@ -20,10 +20,15 @@ Then: TypeAlias = Callable[[Answer], Sequence[Step]]
 
 @attrs.define(eq=False, repr=False)
 class Requests:
-    """All of one client that are under way."""
+    """
+    All of one client that are under way.
+
+    @ivar _by_who: those that are made for somebody, who may leave.
+    """
 
     _exchanges: Iterator[ExchangeId]
     _open: dict[ExchangeId, Then] = attrs.Factory(dict)
+    _by_who: dict[Hashable, ExchangeId] = attrs.Factory(dict)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -42,6 +47,29 @@ class Requests:
         self._open[xid] = then
         return xid, Up(Called(xid, method, jsonrpc.assemble(params)))
 
+    def ask_for(self, who: Hashable, method: str, params: Mapping[str, Raw], then: Then) -> Up:
+        """
+        Make one for somebody.
+
+        @param who: nobody else's name, for as long as it waits: of the client, the number of its request.
+        """
+
+        def answered(event: Answer) -> Sequence[Step]:
+            self._by_who.pop(who, None)
+            return then(event)
+
+        self._by_who[who], asked = self.ask(method, params, answered)
+        return asked
+
+    def leave(self, who: Hashable) -> Sequence[Step] | None:
+        """
+        Somebody does not want to know any more.
+
+        @return: L{None} if nobody of that name waits.
+        """
+        ours = self._by_who.pop(who, None)
+        return None if ours is None else self.drop(ours)
+
     def post(self, method: str, params: Mapping[str, Raw]) -> Post:
         """Make one whose answer does not matter."""
         return Post(Called(next(self._exchanges), method, jsonrpc.assemble(params)))
@@ -57,3 +85,4 @@ class Requests:
     def clear(self) -> None:
         """The client is gone, and all that was asked in its name is cancelled."""
         self._open.clear()
+        self._by_who.clear()

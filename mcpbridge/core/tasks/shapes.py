@@ -90,10 +90,7 @@ def with_extension(holder: Mapping[str, Raw]) -> dict[str, Raw]:
     """An opening, the client's or the server's, that declares the extension and no tasks of the session dialect."""
     capabilities = declared(holder)
     capabilities.pop("tasks", None)
-    extensions = opened(capabilities.get("extensions"))
-    extensions.setdefault(TASKS_EXTENSION, _EMPTY)
-    capabilities["extensions"] = jsonrpc.assemble(extensions)
-    return {**holder, "capabilities": jsonrpc.assemble(capabilities)}
+    return with_extension_too({**holder, "capabilities": jsonrpc.assemble(capabilities)})
 
 
 def with_extension_too(params: Mapping[str, Raw]) -> dict[str, Raw]:

@@ -62,13 +62,11 @@ class Sights:
     Of all tasks of one client.
 
     @ivar capabilities: the client's: what it may be asked.
-    @ivar _under_way: our requests, by who looks.
     """
 
     _requests: Requests
     capabilities: Raw = _EMPTY
     _by_task: dict[str, _Sight] = attrs.Factory(dict)
-    _under_way: dict[Hashable, ExchangeId] = attrs.Factory(dict)
 
     # Looks.
 
@@ -81,11 +79,9 @@ class Sights:
         """
 
         def answered(event: Answer) -> Sequence[Step]:
-            self._under_way.pop(who, None)
             return tell(event.error) if isinstance(event, Failed) else self._seen(who, task_id, event.result, tell)
 
-        self._under_way[who], asked = self._requests.ask("tasks/get", shapes.naming(task_id), answered)
-        return (asked,)
+        return (self._requests.ask_for(who, "tasks/get", shapes.naming(task_id), answered),)
 
     def _seen(self, who: Hashable, task_id: str, result: Raw, tell: Tell) -> Sequence[Step]:
         task = shapes.flat(opened(result))
@@ -98,7 +94,6 @@ class Sights:
 
     def _fetch(self, who: Hashable, task_id: str, task: dict[str, Raw], tell: Tell) -> Sequence[Step]:
         def answered(event: Answer) -> Sequence[Step]:
-            self._under_way.pop(who, None)
             if isinstance(event, Completed):
                 result = result_for(STATELESS, "tools/call", shapes.unrelated(event.result), earlier=True)
                 # Basic Protocol: every result says which kind it is, and this is what the call would have returned.
@@ -108,8 +103,7 @@ class Sights:
                 return tell(event.error)
             return tell({**task, "status": Raw(b'"failed"'), "error": shapes.error_members(event.error)})
 
-        self._under_way[who], asked = self._requests.ask("tasks/result", shapes.naming(task_id), answered)
-        return (asked,)
+        return (self._requests.ask_for(who, "tasks/result", shapes.naming(task_id), answered),)
 
     def leave(self, who: Hashable) -> Sequence[Step] | None:
         """
@@ -120,8 +114,7 @@ class Sights:
         for sight in self._by_task.values():
             if sight.looks.pop(who, None) is not None:
                 return (StopTimer(("wait", who)),)
-        ours = self._under_way.pop(who, None)
-        return None if ours is None else self._requests.drop(ours)
+        return self._requests.leave(who)
 
     # What a task asks.
 
@@ -230,7 +223,6 @@ class Sights:
         """The client is gone."""
         steps = [StopTimer(("wait", who)) for sight in self._by_task.values() for who in sight.looks]
         self._by_task.clear()
-        self._under_way.clear()
         return steps
 
 

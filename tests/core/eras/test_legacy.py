@@ -427,13 +427,13 @@ class QuestionTests(SynchronousTestCase):
         """It is asked under an id of our own, in the exchange that caused it; the answer goes back by its key."""
         peer = server_peer()
         peer.receive(request(1, "tools/call", {}), None)
-        asked = InputRequired(101, {"k": InputRequest("elicitation/create", Raw(b'{"message": "?"}'))}, "s")
+        asked = InputRequired(101, {"k": InputRequest("elicitation/create", Raw(b'{"message": "?"}'))})
 
         effects = peer.send(asked)
         answered = peer.receive(Result(1, Raw(b'{"action": "accept"}')), None)
 
         self.assertEqual((Emit(Request(1, "elicitation/create", Raw(b'{"message": "?"}')), 1),), tuple(effects))
-        self.assertEqual((Deliver(InputSupplied(101, {"k": Raw(b'{"action": "accept"}')}, "s")),), answered)
+        self.assertEqual((Deliver(InputSupplied(101, {"k": Raw(b'{"action": "accept"}')})),), answered)
         self.assertEqual((), peer.receive(Result(1, Raw(b"{}")), None))
 
     def test_several(self) -> None:
@@ -456,10 +456,10 @@ class QuestionTests(SynchronousTestCase):
             name: InputRequest(name, None) for name in ("roots/list", "sampling/createMessage", "elicitation/create")
         }
 
-        refused = peer.send(InputRequired(None, requests, "s"))
+        refused = peer.send(InputRequired(None, requests))
         asked = peer.send(InputRequired(None, {"k": InputRequest("x/new", None)}))
 
-        self.assertEqual((Deliver(InputSupplied(None, dict.fromkeys(requests, fault), "s")),), tuple(refused))
+        self.assertEqual((Deliver(InputSupplied(None, dict.fromkeys(requests, fault))),), tuple(refused))
         self.assertEqual([Emit(Request(1, "x/new", None))], list(asked))
 
     def test_odd_capabilities(self) -> None:
@@ -1035,7 +1035,7 @@ class ToOldClientTests(SynchronousTestCase):
         peer = old_client("2025-11-25")
         question = InputRequest("elicitation/create", raw({"mode": "url", "message": "m", "url": "https://a.example/"}))
 
-        effects = peer.send(InputRequired(101, {"a": question, "b": question}, "state"))
+        effects = peer.send(InputRequired(101, {"a": question, "b": question}))
 
         names = {json.loads(jsonrpc.encode(one.message))["params"]["elicitationId"] for one in effects}  # type: ignore[union-attr]  # all are
         self.assertEqual(2, len(names))
@@ -1048,11 +1048,11 @@ class ToOldClientTests(SynchronousTestCase):
         why = "The client speaks protocol version 2025-06-18, in which nobody can send the user to a URL"
         impossible = ErrorObject(INVALID_PARAMS, why)
 
-        alone = peer.send(InputRequired(101, {"a": by_url}, "state"))
+        alone = peer.send(InputRequired(101, {"a": by_url}))
         asked = peer.send(InputRequired(102, {"b": by_url, "c": roots}))
         supplied = peer.receive(Result(3, raw({"roots": []})), None)
 
-        self.assertEqual((Deliver(InputSupplied(101, {"a": impossible}, "state")),), alone)
+        self.assertEqual((Deliver(InputSupplied(101, {"a": impossible})),), alone)
         self.assertEqual([Emit(request(3, "roots/list"))], asked)
         self.assertEqual((Deliver(InputSupplied(102, {"b": impossible, "c": raw({"roots": []})})),), supplied)
 

@@ -40,6 +40,16 @@ class RequestsTests(SynchronousTestCase):
 
         self.assertEqual([(Up(Cancelled(1)),), ()], [requests.drop(xid), requests.drop(xid)])
 
+    def test_left(self) -> None:
+        """One made for somebody is cancelled when that one leaves; not when it is answered, nor for a stranger."""
+        requests = Requests(itertools.count(1))
+        requests.ask_for("a", "tasks/get", {}, lambda event: ())
+        requests.ask_for("b", "tasks/get", {}, lambda event: ())
+
+        requests.answered(Completed(2, raw({})))
+
+        self.assertEqual([(Up(Cancelled(1)),), None, None], [requests.leave(who) for who in ("a", "b", "c")])
+
     def test_posted(self) -> None:
         """One whose answer does not matter is not remembered."""
         requests = Requests(itertools.count(1))

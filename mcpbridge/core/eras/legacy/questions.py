@@ -15,6 +15,7 @@ import attrs
 from msgspec import Raw
 
 from mcpbridge.core import jsonrpc
+from mcpbridge.core.capabilities import NEEDS
 from mcpbridge.core.conversion import question_for
 from mcpbridge.core.effects import Abandon, Deliver, Emit, PeerEffect
 from mcpbridge.core.eras.legacy.dialect import MAX_QUESTIONS
@@ -36,20 +37,12 @@ _EMPTY = Raw(b"{}")
 #: it would take that for the answer to a question of its own.
 _QUESTIONS_IN_A_LIFE: Final = 1_000_000
 
-#: Which capability of the client a question needs (MCP client/roots, client/sampling, client/elicitation).
-_NEEDS: Final = {
-    "roots/list": "roots",
-    "sampling/createMessage": "sampling",
-    "elicitation/create": "elicitation",
-}
-
 
 @attrs.define
 class _Group:
     """What a client was asked together, and what it has said so far."""
 
     xid: ExchangeId | None
-    state: str | None
     pending: dict[RequestId, str]
     responses: dict[str, Raw | ErrorObject] = attrs.Factory(dict)
 
@@ -57,7 +50,7 @@ class _Group:
         """The answer, if nothing is open any more."""
         if self.pending or not self.responses:
             return ()
-        return (Deliver(InputSupplied(self.xid, self.responses, self.state)),)
+        return (Deliver(InputSupplied(self.xid, self.responses)),)
 
 
 @attrs.define(eq=False, repr=False)
@@ -93,9 +86,9 @@ class Questions:
         """
         refused = self._refusals(event, params)
         if refused is not None:
-            return (Deliver(InputSupplied(event.xid, refused, event.state)),)
+            return (Deliver(InputSupplied(event.xid, refused)),)
         assert version is not None
-        group = _Group(event.xid, event.state, {})
+        group = _Group(event.xid, {})
         effects: list[PeerEffect] = []
         for key, request in event.requests.items():
             question_id = next(self._ids)
@@ -123,7 +116,7 @@ class Questions:
             missing = sorted(
                 request.method
                 for request in event.requests.values()
-                if _NEEDS.get(request.method, "") not in ("", *declared)
+                if NEEDS.get(request.method, "") not in ("", *declared)
             )
             if not missing:
                 return None

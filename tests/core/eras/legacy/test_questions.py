@@ -14,9 +14,7 @@ from mcpbridge.core.events import InputRequest, InputRequired, InputSupplied, In
 from mcpbridge.core.jsonrpc import Notification, Request
 
 PARAMS = {"capabilities": Raw(b'{"roots":{},"sampling":{}}')}
-TWO = InputRequired(
-    5, {"a": InputRequest("roots/list", None), "b": InputRequest("sampling/createMessage", Raw(b"{}"))}, "state"
-)
+TWO = InputRequired(5, {"a": InputRequest("roots/list", None), "b": InputRequest("sampling/createMessage", Raw(b"{}"))})
 
 
 class QuestionsTests(SynchronousTestCase):
@@ -37,7 +35,7 @@ class QuestionsTests(SynchronousTestCase):
         )
         self.assertEqual(((), ()), (first, again))
         answers: dict[str, Raw | ErrorObject] = {"b": Raw(b'{"b":1}'), "a": ErrorObject(-1, "no")}
-        self.assertEqual((Deliver(InputSupplied(5, answers, "state")),), second)
+        self.assertEqual((Deliver(InputSupplied(5, answers)),), second)
         self.assertNotIn(1, questions)
 
     def test_withdrawn(self) -> None:
@@ -52,7 +50,7 @@ class QuestionsTests(SynchronousTestCase):
             (
                 Abandon(2),
                 Emit(Notification("notifications/cancelled", Raw(b'{"requestId":2,"reason":"too late"}'))),
-                Deliver(InputSupplied(5, {"a": Raw(b"{}")}, "state")),
+                Deliver(InputSupplied(5, {"a": Raw(b"{}")})),
             ),
             told,
         )
@@ -65,7 +63,7 @@ class QuestionsTests(SynchronousTestCase):
 
         told = questions.ask(TWO, "2025-06-18", {"capabilities": Raw(b'{"roots":{}}')}, None)
 
-        self.assertEqual((Deliver(InputSupplied(5, {"a": cannot, "b": cannot}, "state")),), told)
+        self.assertEqual((Deliver(InputSupplied(5, {"a": cannot, "b": cannot})),), told)
         self.assertNotIn(1, questions)
 
     def test_next_life(self) -> None:
