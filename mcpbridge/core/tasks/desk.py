@@ -273,8 +273,14 @@ class Desk:
         """A task is in another state; the server need not say whose it is."""
         if self._terms.we_decide:
             return self._decided.changed(event.params)
+        task = opened(event.params)
+        task_id = shapes.id_of(task)
+        for pursuit in self._pursuits.values():
+            if pursuit.task_id == task_id:
+                # The client did not ask for a task, so it is told of none.
+                return pursuit.hear(shapes.flat(task))
         # One that is alone may have come after another, whose tasks go on.
-        is_own = shapes.id_of(opened(event.params)) in self._own
+        is_own = task_id in self._own
         return (Down(event),) if is_own and self._terms.dialect is Dialect.SESSION else ()
 
     def _listed(self, result: Raw) -> Raw:

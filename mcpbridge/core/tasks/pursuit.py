@@ -107,6 +107,16 @@ class Pursuit:
         self._under_way, asked = self._requests.ask(method, shapes.naming(self.task_id), then)
         return (asked,)
 
+    def hear(self, task: Mapping[str, Raw]) -> Sequence[Step]:
+        """
+        Its server says by itself how it is, as one of the session dialect may (2025-11-25, Task Status Notification).
+
+        @param task: in the words of the extension.
+        """
+        if not _needs_us(task):
+            return self._say(task)
+        return () if self._under_way is not None else [StopTimer(self.timer), *self._consider(task)]
+
     def _seen_again(self, event: Answer) -> Sequence[Step]:
         self._under_way = None
         if isinstance(event, Failed):
@@ -131,13 +141,12 @@ class Pursuit:
         return bridge_error(Reason.OUTCOME_UNKNOWN, self._upstream, f"{text}. {unknown_outcome('tools/call')}")
 
     def _consider(self, task: Mapping[str, Raw]) -> Sequence[Step]:
-        status = shapes.status_of(task)
         self._pause = shapes.pause(task.get("pollIntervalMs"))
         if self.dialect is Dialect.SESSION:
-            if status in shapes.TERMINAL or status == "input_required":
+            if _needs_us(task):
                 # There it waits, and there it is asked.
                 return self._ask("tasks/result", self._got)
-        elif status in shapes.TERMINAL:
+        elif shapes.status_of(task) in shapes.TERMINAL:
             return self.end(shapes.outcome(task))
         steps = [*self._say(task)]
         if self.dialect is Dialect.EXTENSION:
@@ -250,3 +259,9 @@ class Pursuit:
         if self._under_way is not None:
             steps += self._requests.drop(self._under_way)
         return steps
+
+
+def _needs_us(task: Mapping[str, Raw]) -> bool:
+    """Whether it does not go on by itself."""
+    status = shapes.status_of(task)
+    return status in shapes.TERMINAL or status == "input_required"

@@ -376,6 +376,49 @@ class SharedTests(SynchronousTestCase):
         self.assertEqual([("down", "Notified", None, "notifications/tasks/status", WORKING)], told)
         self.assertEqual(([], []), (others, unknown))
 
+    def test_followed(self) -> None:
+        """What a task is told of that a client waits for without knowing it, is progress, or the end of the wait."""
+        seen = []
+        for client in (OLD_CLIENT, T1_CLIENT):
+            ends = knowing(client)
+            ends.calls(5, "tools/call", {"name": "only"}, wants_progress=True)
+            ends.answers(5, {"task": WORKING})
+
+            def changes(ends: Ends = ends, **task: Any) -> list[Any]:
+                return ends.tells(Notified(None, "notifications/tasks/status", raw({**WORKING, **task})))
+
+            seen += [
+                changes(statusMessage="one"),
+                changes(statusMessage="one"),
+                changes(statusMessage="not its", taskId="other"),
+                changes(status="input_required", statusMessage="a question"),
+                changes(statusMessage="two"),
+                changes(status="completed"),
+                list(ends.timers),
+            ]
+
+        def progress(number: int, message: str) -> Any:
+            return [("down", "Progressed", 5, {"progress": number, "message": message})]
+
+        asked = [("up", 1001, "tasks/result", {"taskId": "t"})]
+        expected = [progress(1, "one"), [], [], asked, progress(2, "two"), [], [("deadline", 5)]]
+        self.assertEqual([*expected, *expected], seen)
+
+    def test_followed_meanwhile(self) -> None:
+        """A task that is over while it is looked at is fetched once."""
+        ends = knowing(OLD_CLIENT)
+        ends.calls(5, "tools/call", {"name": "only"})
+        ends.answers(5, {"task": WORKING})
+
+        seen = [
+            ends.fires("look", 5),
+            ends.tells(Notified(None, "notifications/tasks/status", raw({**WORKING, "status": "completed"}))),
+            ends.answers(1001, {**WORKING, "status": "completed"}),
+        ]
+
+        looked = [("up", 1001, "tasks/get", {"taskId": "t"})]
+        self.assertEqual([looked, [], [("up", 1002, "tasks/result", {"taskId": "t"})]], seen)
+
     def test_listened_for(self) -> None:
         """What others hear of their tasks at a server of the extension, a client of sessions is not told."""
         seen = [
