@@ -170,18 +170,28 @@ class _Login:
         lines = []
         if "device_url" in said:
             lines += ["Open this on any device:", f"  {said['device_url']}", f"and type the code {said['user_code']}"]
+            if self._options.step == "start":
+                lines.append(f"Whether that is done says: {self._command} --status")
         if "url" in said:
             lines += [
                 "Open this in a browser, on this machine or any other:",
                 "",
                 f"  {said['url']}",
                 "",
-                "If the browser then shows a page that cannot be loaded, copy its whole address and paste it here.",
+                f"If the browser then shows a page that cannot be loaded, copy its whole address and {self._place()}.",
             ]
-        if self._options.step == "start":
-            lines.append(f"Then: python -m mcpbridge login {shlex.quote(self._options.server)} --finish")
         print("\n".join(lines), file=self._out, flush=True)
         return waiting
+
+    def _place(self) -> str:
+        """Where to paste it: here, if somebody waits here for it."""
+        if not self._options.step:
+            return "paste it here"
+        return f"give it to: {self._command} --finish"
+
+    @property
+    def _command(self) -> str:
+        return f"python -m mcpbridge login {shlex.quote(self._options.server)}"
 
     def _open(self, url: str) -> None:
         """Start a browser, as the user wants it in BROWSER. The URL is one argument, the last; no shell sees it."""

@@ -20,6 +20,9 @@ from mcpbridge.core.errors import McpbridgeError
 #: Characters of one such file.
 _MAX_FILE = 1024 * 1024
 
+#: What a client has of its registration and needs to renew (RFC 7591, 3.2.1).
+_IDENTITY = ("client_id", "client_secret", "token_endpoint_auth_method")
+
 MCP_REMOTE, CLAUDE_CODE = "mcp-remote", "claude-code"
 
 
@@ -41,7 +44,12 @@ def find_tokens(source: str, server: str, environment: Mapping[str, str], stdin:
     if not found:
         raise McpbridgeError(f"{source} has no tokens for {server} here")
     # The newest: several versions of a program may have left some.
-    return max(found, key=lambda tokens: float(tokens.get("expires_at") or 0.0))
+    return max(found, key=_end)
+
+
+def _end(tokens: Mapping[str, Any]) -> float:
+    expires = tokens.get("expires_at")
+    return float(expires) if isinstance(expires, int | float) else 0.0
 
 
 def _url(server: str, environment: Mapping[str, str]) -> str:
@@ -67,7 +75,7 @@ def _mcp_remote(url: str, environment: Mapping[str, str]) -> Iterator[Mapping[st
             client = path.removesuffix("_tokens.json") + "_client_info.json"
             if os.path.exists(client):
                 said = _object(_read(client), client)
-                tokens |= {name: said[name] for name in ("client_id", "client_secret") if name in said}
+                tokens |= {name: said[name] for name in _IDENTITY if name in said}
             yield tokens
 
 
@@ -79,7 +87,7 @@ def _claude_code(server: str, url: str, environment: Mapping[str, str]) -> Itera
         return
     kept = _object(_read(path), path).get("mcpOAuth")
     for entry in kept.values() if isinstance(kept, dict) else ():
-        if not isinstance(entry, dict) or entry.get("serverUrl", "").rstrip("/") != url.rstrip("/"):
+        if not isinstance(entry, dict) or str(entry.get("serverUrl")).rstrip("/") != url.rstrip("/"):
             continue
         names = {
             "access_token": "accessToken",

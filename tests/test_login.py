@@ -106,13 +106,15 @@ class LoginTests(_Case):
 
     def test_steps(self) -> None:
         """Each step is one order; what comes of it is shown, and is the exit status."""
-        then = "Then: python -m mcpbridge login it --finish\n"
+        later = _PASTE.replace("paste it here", "give it to: python -m mcpbridge login it --finish")
+        quoted = later.replace("login it", "login 'it'\"'\"'s'")
+        look = "Whether that is done says: python -m mcpbridge login it --status\n"
         broken = {"waiting": False, "outcome": "nobody finished the login in time"}
         for options, answer, expected in (
-            ({"step": "start"}, _WAITS, (OK, _PASTE + then, "")),
-            ({"step": "start", "device": True}, _DEVICE, (OK, _TYPE + then, "")),
-            ({"step": "start", "server": "it's"}, _WAITS, (OK, _PASTE + then.replace("it", "'it'\"'\"'s'", 1), "")),
-            ({"step": "status"}, _WAITS, (WAITING, _PASTE, "")),
+            ({"step": "start"}, _WAITS, (OK, later, "")),
+            ({"step": "start", "device": True}, _DEVICE, (OK, _TYPE + look, "")),
+            ({"step": "start", "server": "it's"}, _WAITS, (OK, quoted, "")),
+            ({"step": "status"}, _WAITS, (WAITING, later, "")),
             ({"step": "status"}, _FRESH, (OK, "logged in\n", "")),
             ({"step": "status"}, _NOTHING, (OK, "No login waits.\n", "")),
             ({"step": "cancel"}, _NOTHING, (OK, "", "")),

@@ -52,15 +52,26 @@ class OthersTests(SynchronousTestCase):
             {"access_token": "new", "refresh_token": "r", "expires_in": 60},
         )
         os.utime(new, (2000, 2000))
-        self._write(f".mcp-auth/mcp-remote-0.2.0/{mark}_client_info.json", {"client_id": "c", "redirect_uris": []})
+        client = {"client_id": "c", "client_secret": "s", "token_endpoint_auth_method": "client_secret_post"}
+        self._write(f".mcp-auth/mcp-remote-0.2.0/{mark}_client_info.json", {**client, "redirect_uris": []})
 
-        expected = {"access_token": "new", "refresh_token": "r", "expires_at": 2060.0, "client_id": "c"}
+        expected = {"access_token": "new", "refresh_token": "r", "expires_at": 2060.0, **client}
         self.assertEqual([expected, expected], [self._find("mcp-remote"), self._find("mcp-remote", _URL)])
+
+    def test_no_end(self) -> None:
+        """Some do not say until when, or not as a number: then others are taken to be newer."""
+        mark = hashlib.md5(_URL.encode(), usedforsecurity=False).hexdigest()
+        for version, end in (("1", 1000.0), ("2", "soon"), ("3", None)):
+            path = f".mcp-auth/mcp-remote-{version}/{mark}_tokens.json"
+            self._write(path, {"access_token": f"from-{version}", "expires_at": end})
+
+        self.assertEqual({"access_token": "from-1", "expires_at": 1000.0}, self._find("mcp-remote"))
 
     def test_claude_code(self) -> None:
         """By the URL, whatever the server is called there."""
         entry = {"serverUrl": _URL, "clientId": "c", "accessToken": "a", "refreshToken": "r", "expiresAt": 2_000_000}
-        self._write(".claude/.credentials.json", {"mcpOAuth": {"x|1": {"serverUrl": "https://other/"}, "y|2": entry}})
+        others = {"x|1": {"serverUrl": "https://other/"}, "x|2": {"serverUrl": None}, "x|3": 7}
+        self._write(".claude/.credentials.json", {"mcpOAuth": {**others, "y|2": entry}})
 
         self.assertEqual(
             {"access_token": "a", "refresh_token": "r", "client_id": "c", "expires_at": 2000.0},

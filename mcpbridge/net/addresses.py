@@ -5,6 +5,7 @@ Which addresses a server may send us to.
 from __future__ import annotations
 
 import ipaddress
+import socket
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -14,6 +15,10 @@ _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 #: RFC 6052, 2.1: an IPv4 address behind a translator.
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+#: RFC 4291, 2.4, as IANA has given it out. What is beside it and called global by Python leads to translators of the
+#: local network (64:ff9b:1::/48), to IPv4 in old disguises (::127.0.0.1), or nowhere.
+_UNICAST = ipaddress.ip_network("2000::/3")
 
 
 @attrs.frozen
@@ -45,7 +50,7 @@ class AddressRule:
             return _is_loopback(own)
         if found.is_private and not (found.is_link_local or found.is_unspecified or found.is_reserved):
             return _is_private(own)
-        return found.is_global and not found.is_multicast
+        return found.is_global and not found.is_multicast and (found.version == 4 or found in _UNICAST)
 
 
 def is_literal(host: str) -> bool:
@@ -55,6 +60,14 @@ def is_literal(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def spelled_out(host: str) -> str:
+    """An IPv4 address that is written in one of its old ways (C{127.1}, C{0x7f000001}) as usual; others as they are."""
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host))
+    except (OSError, ValueError):
+        return host
 
 
 def _embedded(address: _Address) -> _Address:

@@ -32,7 +32,7 @@ from zope.interface import implementer
 from mcpbridge.core.bindings.http import ResponseHead, retry_after
 from mcpbridge.core.oauth.errors import UntrustedURL
 from mcpbridge.core.oauth.urls import URLPolicy, is_loopback, shown
-from mcpbridge.net.addresses import AddressRule, is_literal
+from mcpbridge.net.addresses import AddressRule, is_literal, spelled_out
 from mcpbridge.net.agent import HTTPClient, PreparedURL
 from mcpbridge.net.body import BodyReader
 from mcpbridge.net.failures import BodyTooLarge, HTTPFailure
@@ -208,7 +208,7 @@ class GuardedFetcher:
 
     def _check_spelling(self, url: str) -> None:
         host = urlsplit(url).hostname or ""
-        address = "127.0.0.1" if is_loopback(url) and not is_literal(host) else host
+        address = "127.0.0.1" if is_loopback(url) and not is_literal(host) else spelled_out(host)
         if is_literal(address) and not self._rule.permits(host, address):
             raise self._refusal(url, address)
 

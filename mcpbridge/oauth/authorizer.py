@@ -173,7 +173,6 @@ class Authorizer:
         except StoreFailure as error:
             self._log.warn("{name}: {error}", name=self.name, error=str(error))
         current = self._holding.drop()
-        self._standing.login_needed()
         if current is not None:
             try:
                 revoked = await self.exchange.revoke(current.server, current.client, current.tokens)

@@ -148,7 +148,23 @@ class Callback:
         @param public: a URL that was configured; who asks for it ends up at the port here, or has to paste it.
         @param preferred: the redirect URI that was used last; its port is taken if it is free.
         """
-        self.release(user)
+        before = self._users.pop(user, None)
+        try:
+            return self._place(user, port, public, preferred)
+        finally:
+            # Not sooner: a port that is closed is free only some turns of the reactor later, and may be wanted again.
+            self._close_unused(before)
+
+    def release(self, user: object) -> None:
+        """This user's login is over. The port is closed when nobody uses it any more."""
+        self._close_unused(self._users.pop(user, None))
+
+    def close(self) -> None:
+        """Listen no more."""
+        for user in list(self._users):
+            self.release(user)
+
+    def _place(self, user: object, port: int | None, public: str | None, preferred: str | None) -> str:
         if public is not None:
             # Without a port nobody can come here: it is for pasting.
             wanted = port or (urlsplit(public).port if public.startswith("http://") else None)
@@ -162,16 +178,9 @@ class Callback:
         # Where nobody can listen the human still can paste what the browser shows in its address line.
         return f"http://{_LOOPBACK}:{found or port or last or 1}{PATH}"
 
-    def release(self, user: object) -> None:
-        """This user's login is over. The port is closed when nobody uses it any more."""
-        port = self._users.pop(user, None)
+    def _close_unused(self, port: int | None) -> None:
         if port is not None and port not in self._users.values():
             maybeDeferred(self._ports.pop(port).stopListening).addErrback(self._not_closed)
-
-    def close(self) -> None:
-        """Listen no more."""
-        for user in list(self._users):
-            self.release(user)
 
     def _listen(self, user: object, port: int, path: str) -> int | None:
         if port in self._ports:

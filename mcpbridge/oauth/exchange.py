@@ -13,7 +13,15 @@ from mcpbridge.configuration.authorization import OAuth, Secret
 from mcpbridge.core.oauth.assertion import ID_BYTES, client_assertion_claims
 from mcpbridge.core.oauth.attempt import base64url
 from mcpbridge.core.oauth.challenge import BearerChallenge, bearer_challenge
-from mcpbridge.core.oauth.clients import AuthMethod, Client, ConfiguredClient, Register, read_registration
+from mcpbridge.core.oauth.clients import (
+    AuthMethod,
+    Client,
+    ConfiguredClient,
+    Origin,
+    Register,
+    method_for,
+    read_registration,
+)
 from mcpbridge.core.oauth.device import DeviceLogin, read_device_response
 from mcpbridge.core.oauth.discovery import Discovery, Fetched, discover
 from mcpbridge.core.oauth.endpoint import Form, Params, device_params, exchange_params, form, revocation_params
@@ -125,6 +133,8 @@ class Exchange:
         @raise TokenRefused: the answer makes no sense.
         """
         url = required(server.token_endpoint, "token_endpoint", server.issuer)
+        if previous is not None:
+            client = await self._as_configured(server, client)
         document = await self._posted(form(url, params, client, await self._assertion(server, client)))
         if isinstance(document, Unavailable):
             return document
@@ -173,6 +183,7 @@ class Exchange:
         """
         if server.revocation_endpoint is None:
             return False
+        client = await self._as_configured(server, client)
         assertion = await self._assertion(server, client)
         token, hint = tokens.refresh_token or tokens.access_token, "access_token"
         if tokens.refresh_token is not None:
@@ -187,6 +198,14 @@ class Exchange:
             return await self._fetcher.fetch("POST", asked.url, [_FORM, *asked.headers], asked.body)
         except (FetchFailed, FetchRefused) as error:
             return Unavailable(printable(str(error)))
+
+    async def _as_configured(self, server: ServerMetadata, client: Client) -> Client:
+        """The client of a login, with the secret that it has by now: a login outlives many."""
+        if client.origin is not Origin.CONFIGURED or client.id != self._oauth.client_id:
+            return client
+        configured = await self.configured_client()
+        method = configured.method or method_for(server, configured)
+        return attrs.evolve(client, secret=configured.secret, method=method)
 
     async def _assertion(self, server: ServerMetadata, client: Client) -> str | None:
         if client.method is not AuthMethod.PRIVATE_KEY_JWT or self._oauth.private_key is None:

@@ -90,6 +90,7 @@ class Holding:
         """
         current, self.current = self.current, None
         self._outdated = None
+        self._standing.login_needed()
         self.changed()
         return current
 
@@ -126,12 +127,13 @@ class Holding:
 
         @return: whether one or the other was done.
         """
+        kept = self._outdated or before
         try:
-            saved = await self._store.save(self.key(before.server.issuer), new, before.generation)
+            saved = await self._store.save(self.key(before.server.issuer), new, kept.generation)
         except StoreFailure as error:
             # They exist only here now. They are kept, and saved before they are used.
             self.use(new)
-            self._outdated = before
+            self._outdated = kept
             self._standing.fail(str(error))
             return False
         if not saved:
@@ -160,7 +162,8 @@ class Holding:
         """
         if await self.adopt(before):
             return True
-        await self._store.forget(self.key(before.server.issuer), before.generation)
+        kept = self._outdated or before
+        await self._store.forget(self.key(before.server.issuer), kept.generation)
         if self.current is before:
             self.drop()
         return False
@@ -170,9 +173,10 @@ class Holding:
         await self._store.forget_client(self.key(issuer))
 
     async def forget_all(self) -> None:
-        """Whatever there is."""
+        """Whatever there is, and what a renewal under way has brought in the meantime."""
         await self._store.forget_all(self.upstream, self.account)
         self._loaded = True
+        self.drop()
 
 
 def is_same(one: Credentials | None, other: Credentials | None) -> bool:

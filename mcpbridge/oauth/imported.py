@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from mcpbridge.core.oauth.clients import AuthMethod, Client, Origin, printable_ascii
+from mcpbridge.core.oauth.clients import Client, Origin, printable_ascii, stated_method
 from mcpbridge.core.oauth.documents import number_member, text_member
 from mcpbridge.core.oauth.scopes import parse_scopes
 from mcpbridge.core.oauth.tokens import TokenSet, usable
@@ -30,8 +30,9 @@ class Imported:
 
 def read_import(document: object, now: float) -> Imported:
     """
-    @param document: the members of a token response (RFC 6749, 5.1), and C{client_id}, C{client_secret}; C{expires_at}
-        in seconds since the epoch in place of C{expires_in} if that is what there is.
+    @param document: the members of a token response (RFC 6749, 5.1), and of a client's registration (RFC 7591, 3.2.1):
+        C{client_id}, C{client_secret}, C{token_endpoint_auth_method}. C{expires_at} in seconds since the epoch in place
+        of C{expires_in} if that is what there is.
     @raise LoginFailed: there is no token in it.
     """
     if not isinstance(document, Mapping):
@@ -60,7 +61,5 @@ def _client(document: Mapping[str, Any]) -> Client | None:
         return None
     if not printable_ascii(client_id) or not printable_ascii(secret or ""):
         raise LoginFailed("the client_id or the client_secret has characters that none has")
-    method = AuthMethod.NONE if secret is None else AuthMethod.BASIC
-    if secret is not None and text_member(document, "token_endpoint_auth_method") == AuthMethod.POST.value:
-        method = AuthMethod.POST
+    method = stated_method(text_member(document, "token_endpoint_auth_method"), secret)
     return Client(client_id, secret, method, Origin.REGISTERED)

@@ -7,6 +7,7 @@ browser that took its time.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -41,7 +42,7 @@ from mcpbridge.oauth.callback import Callback
 from mcpbridge.oauth.errors import LoginFailed
 from mcpbridge.oauth.imported import Imported
 from mcpbridge.oauth.interfaces import ITokenStore
-from mcpbridge.oauth.login import DeviceAttempt, PendingLogin
+from mcpbridge.oauth.login import DeviceAttempt, PendingLogin, serves
 
 #: Seconds: a URL that is shown again must still be good for as long as a human needs.
 _STILL_GOOD = 180.0
@@ -183,7 +184,7 @@ class Logins:
         await self._prepare(discovery, scopes, False)
         said = self.status()
         where = f"open {said['url']}" if "url" in said else f"open {said['device_url']} and type {said['user_code']}"
-        name = self._authorizer.name
+        name = shlex.quote(self._authorizer.name)
         return f"it wants you to log in: {where}, or run: python -m mcpbridge login {name}. Then ask again"
 
     async def _prepare(self, discovery: Discovery, scopes: Scopes | None, device: bool) -> None:
@@ -228,12 +229,7 @@ class Logins:
         if pending is None or pending.expired(self._now() + _STILL_GOOD):
             return False
         found = pending.device if device else pending.attempt or pending.device
-        return (
-            found is not None
-            and found.server == discovery.server
-            and set(scopes or ()) <= set(found.scopes or ())
-            and (scopes is None) == (found.scopes is None)
-        )
+        return found is not None and serves(found, self._authorizer.oauth, discovery, scopes)
 
     async def _client(
         self, server: ServerMetadata, known: Client | None, redirect_uri: str, scopes: Scopes | None
@@ -287,7 +283,11 @@ class Logins:
                 raise LoginFailed(
                     "a refresh_token is of no use without its client_id; bring that along, or leave it out"
                 )
-            client = Client(configured.id or "", configured.secret)
+            client = Client("")
+            if configured.id is not None:
+                chosen = choose_client(discovery.server, configured, None, "", None, self._now())
+                assert isinstance(chosen, Client)
+                client = chosen
         resource = discovery.resource if self._authorizer.oauth.resource else None
         tokens = imported.tokens
         credentials = Credentials(discovery.server, client, resource, tokens.scopes, tokens)

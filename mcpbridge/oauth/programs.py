@@ -81,6 +81,11 @@ class _Run(ProcessProtocol):
         # What it has started may hold its pipes.
         self.transport.loseConnection()
 
+    def abandon(self) -> None:
+        """Nobody waits for it any more."""
+        self._done = None
+        self.give_up(f"{self._name} was not waited for")
+
     def _too_late(self) -> None:
         self._call = None
         self.give_up(f"{self._name} did not end within {DEADLINE:g} s")
@@ -110,7 +115,7 @@ def output_of(
 
     def cancel(_: Deferred[bytes]) -> None:
         if run is not None:
-            run.give_up(f"{name} was not waited for")
+            run.abandon()
 
     done: Deferred[bytes] = Deferred(cancel)
     given = {key: value for key, value in environment.items() if not key.startswith(_OURS)}

@@ -234,7 +234,13 @@ class GuardTests(SynchronousTestCase):
         """Behind a proxy names are the proxy's business; addresses are still ours."""
         world = self._world(proxied=True)
 
-        for url in ("https://10.0.0.1/", "https://localhost/", "https://[::1]/"):
+        for url in (
+            "https://10.0.0.1/",
+            "https://localhost/",
+            "https://[::1]/",
+            "https://2130706433/",
+            "https://0x7f.1/",
+        ):
             self.failureResultOf(world.fetcher.fetch("GET", url), FetchRefused)
         world.fetcher.fetch("GET", "https://inside.example/").addErrback(lambda _: None)
 

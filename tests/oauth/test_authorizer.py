@@ -4,126 +4,31 @@ Tests of L{mcpbridge.oauth.authorizer}, in simulated time.
 
 from __future__ import annotations
 
-import sqlite3
-from itertools import pairwise
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import Clock
+from twisted.internet.defer import Deferred, fail
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from mcpbridge.configuration.authorization import Grant, OAuth
 from mcpbridge.core.errors import Fate, Loss, Reason
 from mcpbridge.core.oauth.challenge import BearerChallenge
 from mcpbridge.core.oauth.clients import ConfiguredClient
-from mcpbridge.core.oauth.discovery import Discovery
-from mcpbridge.core.oauth.errors import DiscoveryFailed, TokenRefused
+from mcpbridge.core.oauth.errors import DiscoveryFailed, IdentityUnavailable, TokenRefused
 from mcpbridge.core.oauth.records import Credentials
-from mcpbridge.core.oauth.scopes import Scopes
 from mcpbridge.core.oauth.tokens import Denied, TokenSet, Unavailable
-from mcpbridge.oauth.authorizer import Authorizer
 from mcpbridge.oauth.errors import StoreFailure, Unready
 from mcpbridge.oauth.standing import State
-from mcpbridge.oauth.store import SQLiteTokenStore
 from mcpbridge.oauth.verdict import Retry, Stop, Verdict
-from mcpbridge.service.state import state_in_memory
-from tests.core.oauth.facts import CLIENT, ISSUER, NOW, SERVER, UPSTREAM
-from tests.oauth.test_store import memory_store
+from tests.core.oauth.facts import ISSUER, NOW, SERVER
+from tests.oauth.authorizerworld import World
+from tests.oauth.fakes import DISCOVERY, FakeExchange
 
-_DISCOVERY = Discovery(UPSTREAM, SERVER, ("mcp",))
-
-
-@attrs.define(eq=False)
-class FakeExchange:
-    """An authorization server that gives what it is told to."""
-
-    answers: list[Any] = attrs.Factory(list)
-    asked: list[Any] = attrs.Factory(list)
-    discovery: Any = _DISCOVERY
-    discovered: int = 0
-
-    async def discover(self, challenge: BearerChallenge | None, known: Any) -> Discovery:
-        self.discovered += 1
-        if isinstance(self.discovery, Exception):
-            raise self.discovery
-        found: Discovery = self.discovery
-        return found
-
-    async def configured_client(self) -> ConfiguredClient:
-        return ConfiguredClient("machine", "s")
-
-    async def tokens(self, server: Any, client: Any, params: Any, previous: Any = None) -> Any:
-        self.asked.append(dict(params))
-        answer = self.answers.pop(0)
-        if isinstance(answer, Deferred):
-            answer = await answer
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    async def revoke(self, server: Any, client: Any, tokens: Any) -> bool:
-        return True
+_MACHINE = ConfiguredClient("machine", "s")
 
 
-class FakeLeases:
-    """Always free."""
-
-    def take(self, name: str) -> Deferred[Any]:
-        return succeed(lambda: None)
-
-
-@attrs.define(eq=False)
-class World:
-    """One authorizer, its clock, its store, its server."""
-
-    connection: sqlite3.Connection = attrs.Factory(state_in_memory)
-    oauth: OAuth = attrs.Factory(OAuth)
-    clock: Clock = attrs.Factory(Clock)
-    exchange: FakeExchange = attrs.Factory(FakeExchange)
-    invited: list[Scopes | None] = attrs.Factory(list)
-    store: SQLiteTokenStore = attrs.field(init=False)
-    authorizer: Authorizer = attrs.field(init=False)
-    regained: int = 0
-
-    def __attrs_post_init__(self) -> None:
-        self.store = memory_store(self.connection)
-        exchange: Any = self.exchange
-        leases: Any = FakeLeases()
-        self.authorizer = Authorizer(
-            "it", UPSTREAM, self.oauth, self.clock, self.now, lambda: 0.5, self.store, exchange, leases
-        )
-        self.authorizer.begin_login = self.invite
-        self.authorizer.regained = self.regain
-
-    def now(self) -> float:
-        return NOW + float(self.clock.seconds())
-
-    def invite(self, discovery: Discovery, scopes: Scopes | None) -> Deferred[str]:
-        self.invited.append(scopes)
-        return succeed("open https://x")
-
-    def regain(self) -> None:
-        self.regained += 1
-
-    def tokens(self, number: int, life: float | None = 1000.0) -> TokenSet:
-        return TokenSet(f"a{number}", self.now(), None if life is None else self.now() + life, f"r{number}", ("mcp",))
-
-    def keep(self, tokens: TokenSet, generation: int = 1) -> None:
-        """What an earlier daemon has kept."""
-        credentials = Credentials(SERVER, CLIENT, UPSTREAM, ("mcp",), tokens, generation)
-        self.store.save(self.authorizer.key(ISSUER), credentials, None)
-
-    def stored(self) -> Credentials | None:
-        found: list[Any] = []
-        self.store.load(self.authorizer.upstream, "default").addCallback(found.append)
-        kept: Credentials | None = found[0]
-        return kept
-
-
-class AuthorizerTests(SynchronousTestCase):
-    """What is shown, when it is renewed, and when it is given up."""
-
+class _Case(SynchronousTestCase):
     def _credentials(self, world: World) -> Deferred[Credentials | None]:
         return Deferred.fromCoroutine(world.authorizer.credentials())
 
@@ -136,25 +41,51 @@ class AuthorizerTests(SynchronousTestCase):
             Deferred.fromCoroutine(world.authorizer.unauthorized(shown, BearerChallenge(scopes=("mcp",)), again))
         )
 
-    def test_proactive(self) -> None:
-        """Tokens are renewed at four fifths of their life, over and over, with nobody there."""
+    def _insufficient(self, world: World, *scopes: str, operation: str = "POST") -> Verdict:
+        challenge = BearerChallenge(error="insufficient_scope", scopes=scopes)
+        return self.successResultOf(Deferred.fromCoroutine(world.authorizer.insufficient(challenge, operation)))
+
+
+class AuthorizerTests(_Case):
+    """What is shown, when it is renewed, and when it is given up."""
+
+    def test_kept_fresh(self) -> None:
+        """What an earlier daemon has kept is renewed ahead of time with nobody there, until it is stopped."""
         world = World()
         world.keep(world.tokens(1))
+        world.exchange.answers += [lambda: world.tokens(2), lambda: world.tokens(3)]
+
         world.authorizer.start()
-
-        for number in range(2, 6):
-            world.clock.pump([100.0] * 7)
-            self.assertEqual(number - 2, len(world.exchange.asked))
-            world.exchange.answers.append(world.tokens(number, 1000.0))
-            world.exchange.answers[-1] = attrs.evolve(
-                world.exchange.answers[-1], obtained_at=world.now() + 100, expires_at=world.now() + 1100
-            )
-            world.clock.advance(100.0)
-
-        self.assertEqual("a5", self._shown(world))
-        self.assertEqual(5, world.stored().generation)  # type: ignore[union-attr]  # it is there
+        world.clock.pump([100.0] * 16)
         world.authorizer.stop()
-        self.assertEqual([], world.clock.getDelayedCalls())
+
+        self.successResultOf(world.authorizer.idle())
+        self.assertEqual(("a3", []), (self._shown(world), world.clock.getDelayedCalls()))
+
+    def test_not_loaded(self) -> None:
+        """That there is something that cannot be read is said at the start, and no reason to fall."""
+        world = World()
+        world.keep(world.tokens(1))
+        world.connection.execute("UPDATE secrets SET sealed = x'00'")
+
+        with capturedLogs() as events:
+            world.authorizer.start()
+
+        self.assertEqual(State.FAILING, world.authorizer.state)
+        self.assertIn("log out to forget it", formatEvent(events[-1]))
+        self.assertFalse(world.authorizer.has_nothing)
+
+    def test_over(self) -> None:
+        """Who asks when the login has ended is shown nothing, and a human is needed."""
+        world = World()
+        world.keep(world.tokens(1, 100.0))
+        self._shown(world)
+        world.authorizer.stop()
+        world.clock.advance(100.0)
+        world.exchange.answers.append(Denied("invalid_grant", "gone"))
+
+        self.assertEqual(None, self._shown(world))
+        self.assertEqual((None, State.LOGIN_NEEDED), (world.stored(), world.authorizer.state))
 
     def test_written_first(self) -> None:
         """New tokens are used only when they are kept; if they cannot be, that is said, and tried again."""
@@ -175,22 +106,6 @@ class AuthorizerTests(SynchronousTestCase):
         self.assertEqual(2, world.stored().generation)  # type: ignore[union-attr]  # it is there
         self.assertEqual(1, len(world.exchange.asked))
 
-    def test_shared(self) -> None:
-        """Many ask while it is renewed; it is renewed once."""
-        world = World()
-        world.keep(world.tokens(1, 100.0))
-        self._shown(world)
-        world.authorizer.stop()
-        world.clock.advance(100.0)
-        answer: Deferred[Any] = Deferred()
-        world.exchange.answers.append(answer)
-
-        waiting = [self._credentials(world) for _ in range(50)]
-        answer.callback(world.tokens(2))
-
-        self.assertEqual({"a2"}, {self.successResultOf(one).tokens.access_token for one in waiting})  # type: ignore[union-attr]  # all are
-        self.assertEqual(1, len(world.exchange.asked))
-
     def test_still_good(self) -> None:
         """Tokens that are about to end are shown if no others are to be had, and no longer than they live."""
         world = World()
@@ -206,62 +121,6 @@ class AuthorizerTests(SynchronousTestCase):
 
         self.assertIn("away", str(error.value))
         self.assertIsNotNone(world.stored())
-
-    def test_patience(self) -> None:
-        """A server that is away is asked again, less and less often, and as late as it wants; nothing is forgotten."""
-        world = World()
-        world.keep(world.tokens(1, 1000.0))
-        world.authorizer.start()
-        world.exchange.answers += [
-            Unavailable("away"),
-            TokenRefused("nonsense"),
-            Denied("invalid_request"),
-            Unavailable("busy", 60.0),
-            Unavailable("away"),
-            Unavailable("away"),
-        ]
-
-        times: list[float] = []
-        while world.exchange.answers:
-            before = len(world.exchange.asked)
-            world.clock.advance(1.0)
-            if len(world.exchange.asked) > before:
-                times.append(world.clock.seconds())
-            self.assertLess(world.clock.seconds(), 3000)
-
-        gaps = [after - before for before, after in pairwise(times)]
-        self.assertEqual([4.0, 8.0, 300.0, 60.0, 60.0], gaps)
-        self.assertIsNotNone(world.stored())
-        self.assertEqual(State.FAILING, world.authorizer.state)
-
-    def test_over(self) -> None:
-        """Only that the grant is void is a reason to forget it."""
-        world = World()
-        world.keep(world.tokens(1, 100.0))
-        self._shown(world)
-        world.authorizer.stop()
-        world.clock.advance(100.0)
-        world.exchange.answers.append(Denied("invalid_grant", "gone"))
-
-        self.assertEqual(None, self._shown(world))
-        self.assertEqual((None, State.LOGIN_NEEDED), (world.stored(), world.authorizer.state))
-
-    def test_somebody_was_quicker(self) -> None:
-        """What another daemon has got meanwhile is taken over, and never deleted by us."""
-        world = World()
-        world.keep(world.tokens(1, 100.0))
-        self._shown(world)
-        world.authorizer.stop()
-        world.clock.advance(100.0)
-        answer: Deferred[Any] = Deferred()
-        world.exchange.answers.append(answer)
-        waiting = self._credentials(world)
-        world.keep(world.tokens(7), 2)
-
-        answer.callback(Denied("invalid_grant", "reuse"))
-
-        self.assertEqual("a7", self.successResultOf(waiting).tokens.access_token)  # type: ignore[union-attr]  # it is there
-        self.assertEqual(2, world.stored().generation)  # type: ignore[union-attr]  # it is there
 
     def test_challenged(self) -> None:
         """A 401 for tokens that are not old yet: renewed once, then a human is asked."""
@@ -283,7 +142,7 @@ class AuthorizerTests(SynchronousTestCase):
         world = World()
         world.keep(world.tokens(1))
         shown = self.successResultOf(self._credentials(world))
-        world.exchange.discovery = attrs.evolve(_DISCOVERY, server=attrs.evolve(SERVER, issuer="https://new.example"))
+        world.exchange.discovery = attrs.evolve(DISCOVERY, server=attrs.evolve(SERVER, issuer="https://new.example"))
 
         verdict = self._unauthorized(world, shown)
 
@@ -315,7 +174,7 @@ class AuthorizerTests(SynchronousTestCase):
 
     def test_storm(self) -> None:
         """A machine asks for three tokens in five minutes, and then says that it is no use."""
-        world = World(oauth=OAuth(Grant.CLIENT, client_id="machine"))
+        world = World(oauth=OAuth(Grant.CLIENT, client_id="machine"), exchange=FakeExchange(configured=_MACHINE))
         world.exchange.answers += [world.tokens(number) for number in range(9)]
 
         verdicts = []
@@ -353,24 +212,6 @@ class AuthorizerTests(SynchronousTestCase):
 
             self.assertEqual((Retry(), "a7", 0), (verdict, self._shown(world), len(world.exchange.asked)))
 
-    def test_anew_meanwhile(self) -> None:
-        """The same while the old ones are being renewed, which ends with a refusal: nothing is deleted."""
-        world = World()
-        world.keep(world.tokens(1, 100.0))
-        self._shown(world)
-        world.authorizer.stop()
-        world.clock.advance(100.0)
-        answer: Deferred[Any] = Deferred()
-        world.exchange.answers.append(answer)
-        waiting = self._credentials(world)
-        world.store.forget_all(world.authorizer.upstream, "default")
-        world.keep(world.tokens(7))
-
-        answer.callback(Denied("invalid_grant", "revoked"))
-
-        self.assertEqual("a7", self.successResultOf(waiting).tokens.access_token)  # type: ignore[union-attr]  # it is there
-        self.assertEqual("a7", world.stored().tokens.access_token)  # type: ignore[union-attr]  # likewise
-
     def test_elsewhere_no_use(self) -> None:
         """What the other daemon has is what was refused: a human is asked, and nothing is tried twice."""
         world = World()
@@ -381,54 +222,6 @@ class AuthorizerTests(SynchronousTestCase):
 
         self.assertEqual([Stop(Loss(Fate.REJECTED, Reason.AUTH_REQUIRED, "open https://x"))] * 3, verdicts)
         self.assertEqual((1, 0), (world.exchange.discovered, world.regained))
-
-    def test_unsaved_elsewhere(self) -> None:
-        """What could not be written down is newer than what is written, unless somebody else wrote that since."""
-        for elsewhere, expected in ((False, "a2"), (True, "a7")):
-            world = World()
-            world.keep(world.tokens(1, 100.0))
-            self._shown(world)
-            world.authorizer.stop()
-            world.clock.advance(100.0)
-            world.exchange.answers.append(world.tokens(2))
-            world.connection.execute(
-                "CREATE TRIGGER full BEFORE INSERT ON secrets BEGIN SELECT RAISE(ABORT, 'disk full'); END"
-            )
-            self.failureResultOf(self._credentials(world), StoreFailure)
-            world.connection.execute("DROP TRIGGER full")
-            if elsewhere:
-                world.keep(world.tokens(7))
-
-            verdict = self._unauthorized(world, self.successResultOf(self._credentials(world)), again=True)
-
-            self.assertIsInstance(verdict, Stop)
-            self.assertEqual(expected, self._shown(world))
-
-    def test_numbers(self) -> None:
-        """A number stands for one set of tokens for ever, also when everything was forgotten in between."""
-        world = World()
-        numbers = []
-
-        for number in range(1, 4):
-            credentials = Credentials(SERVER, CLIENT, UPSTREAM, ("mcp",), world.tokens(number))
-            self.successResultOf(
-                Deferred.fromCoroutine(world.authorizer.accept(world.authorizer.key(ISSUER), credentials))
-            )
-            numbers.append(world.stored().generation)  # type: ignore[union-attr]  # it is there
-            self.successResultOf(Deferred.fromCoroutine(world.authorizer.forget()))
-            world.clock.advance(1.0)
-
-        self.assertEqual(sorted(set(numbers)), numbers)
-
-    def test_store_fails(self) -> None:
-        """What cannot be read is said, and looked at again."""
-        world = World()
-        world.connection.execute("ALTER TABLE secrets RENAME TO elsewhere")
-
-        self.failureResultOf(self._credentials(world), StoreFailure)
-        world.connection.execute("ALTER TABLE elsewhere RENAME TO secrets")
-
-        self.assertEqual(None, self._shown(world))
 
     def test_status(self) -> None:
         """For an operator, without a secret."""
@@ -448,3 +241,246 @@ class AuthorizerTests(SynchronousTestCase):
             world.authorizer.status(),
         )
         self.assertNotIn("'a1'", repr(world.authorizer))
+
+
+class DiscoveryTests(_Case):
+    """Who is to be asked is not always to be found out."""
+
+    def test_renewed_without(self) -> None:
+        """Whose tokens we have is known, so that they are renewed all the same; and that once."""
+        world = World()
+        world.keep(world.tokens(1))
+        shown = self.successResultOf(self._credentials(world))
+        world.exchange.discovery = DiscoveryFailed("nobody is there", temporary=True)
+        world.exchange.answers.append(world.tokens(2))
+
+        first = self._unauthorized(world, shown)
+        second = self._unauthorized(world, self.successResultOf(self._credentials(world)), again=True)
+
+        self.assertEqual(
+            (Retry(), Stop(Loss(Fate.REJECTED, Reason.AUTH_FAILED, "it wants authorization, but nobody is there"))),
+            (first, second),
+        )
+        self.assertEqual(1, len(world.exchange.asked))
+
+    def test_no_login(self) -> None:
+        """A login that cannot begin is said to whose request was refused."""
+        world = World()
+        world.authorizer.begin_login = lambda discovery, scopes: fail(IdentityUnavailable("no client may register"))
+
+        verdict = self._unauthorized(world, None)
+
+        self.assertEqual(
+            Stop(Loss(Fate.REJECTED, Reason.AUTH_FAILED, "it wants a login, but no client may register")), verdict
+        )
+        self.assertEqual("failing: no client may register", world.authorizer.summary)
+
+
+class ScopeTests(_Case):
+    """A token is good, but not for this."""
+
+    def test_asked(self) -> None:
+        """A human is asked for what there was and for what is wanted."""
+        world = World()
+        world.keep(world.tokens(1))
+        self._shown(world)
+
+        verdict = self._insufficient(world, "admin")
+
+        self.assertEqual(Stop(Loss(Fate.REJECTED, Reason.INSUFFICIENT_SCOPE, "open https://x")), verdict)
+        self.assertEqual([("mcp", "admin")], world.invited)
+
+    def test_machine(self) -> None:
+        """A machine asks for more itself, and for all of it when it has to ask again."""
+        world = World(oauth=OAuth(Grant.CLIENT, client_id="machine"), exchange=FakeExchange(configured=_MACHINE))
+        world.exchange.answers += [world.tokens(number, 100.0) for number in range(1, 4)]
+        self._unauthorized(world, None)
+
+        verdict = self._insufficient(world, "admin")
+        again = self._insufficient(world, "write")
+
+        self.assertEqual((Retry(), Retry()), (verdict, again))
+        self.assertEqual(["mcp", "mcp admin", "mcp admin write"], [asked["scope"] for asked in world.exchange.asked])
+
+    def test_not_for_ever(self) -> None:
+        """A server that wants for one thing what it was given already is let be; another thing is asked for anew."""
+        world = World()
+        world.keep(world.tokens(1))
+        self._shown(world)
+
+        verdicts = [self._insufficient(world, "admin") for _ in range(3)]
+        other = self._insufficient(world, "admin", operation="DELETE")
+
+        self.assertEqual(
+            [Fate.REJECTED, Fate.REJECTED, Fate.FAILED, Fate.REJECTED],
+            [verdict.loss.fate for verdict in (*verdicts, other) if isinstance(verdict, Stop)],
+        )
+        self.assertEqual(3, len(world.invited))
+
+    def test_not_found(self) -> None:
+        """Nobody to ask."""
+        world = World()
+        world.keep(world.tokens(1))
+        self._shown(world)
+        world.exchange.discovery = DiscoveryFailed("nobody is there")
+
+        verdict = self._insufficient(world, "admin")
+
+        self.assertEqual(
+            Stop(Loss(Fate.FAILED, Reason.INSUFFICIENT_SCOPE, "it wants more permissions, but nobody is there")),
+            verdict,
+        )
+
+    def test_elsewhere(self) -> None:
+        """A login through another daemon may have brought what is wanted: it is tried before anybody is asked."""
+        world = World()
+        world.keep(world.tokens(1))
+        self._shown(world)
+        world.keep(world.tokens(7), 2)
+
+        self.assertEqual((Retry(), "a7"), (self._insufficient(world, "admin"), self._shown(world)))
+        self.assertEqual(([], 0), (world.invited, world.exchange.discovered))
+
+
+class MachineTests(_Case):
+    """A token in our own name is to be had for the asking."""
+
+    def world(self, *answers: Any) -> World:
+        exchange = FakeExchange(configured=_MACHINE, answers=list(answers))
+        return World(oauth=OAuth(Grant.CLIENT, client_id="machine"), exchange=exchange)
+
+    def test_expired(self) -> None:
+        """It is shown as long as it lives, and no longer; it is not written down."""
+        world = self.world(TokenSet("a1", NOW, NOW + 100.0, "r1", ("mcp",)))
+        self._unauthorized(world, None)
+
+        shown = []
+        for _ in range(3):
+            shown.append(self._shown(world))
+            world.clock.advance(50.0)
+
+        self.assertEqual((["a1", "a1", None], None), (shown, world.stored()))
+        self.assertEqual([], world.clock.getDelayedCalls())
+
+    def test_refused(self) -> None:
+        """Whether it is worth asking again depends on why there is none."""
+        for answer, fate, text in (
+            (Unavailable("HTTP 503"), Fate.REJECTED, "the authorization server gives no token: HTTP 503"),
+            (Denied("invalid_scope"), Fate.FAILED, "the authorization server gives no token: invalid_scope"),
+            (TokenRefused("nonsense"), Fate.FAILED, "it wants authorization, but nonsense"),
+        ):
+            world = self.world(answer)
+
+            verdict = self._unauthorized(world, None)
+
+            self.assertEqual(Stop(Loss(fate, Reason.AUTH_FAILED, text)), verdict)
+            self.assertEqual(State.FAILING, world.authorizer.state)
+
+    def test_status(self) -> None:
+        """It counts as renewable, also if it never ends; what is wrong is said."""
+        world = self.world(TokenSet("a1", NOW))
+        self._unauthorized(world, None)
+        good = world.authorizer.status()
+        world.exchange.answers.append(Denied("invalid_scope"))
+        self._unauthorized(world, world.authorizer.current, again=True)
+
+        self.assertEqual(
+            {
+                "state": "authorized",
+                "account": "default",
+                "issuer": ISSUER,
+                "expires_in": None,
+                "renewable": True,
+                "scopes": ["mcp"],
+            },
+            good,
+        )
+        self.assertEqual(
+            {
+                **good,
+                "state": "failing",
+                "trouble": "the authorization server gives no token: invalid_scope",
+            },
+            world.authorizer.status(),
+        )
+
+
+class LogoutTests(_Case):
+    """Everything is forgotten, whatever else happens."""
+
+    def _forgetting(self, world: World) -> Deferred[bool]:
+        return Deferred.fromCoroutine(world.authorizer.forget())
+
+    def _gone(self, world: World) -> None:
+        self.assertEqual((None, None, State.LOGIN_NEEDED), (self._shown(world), world.stored(), world.authorizer.state))
+        self.assertEqual(
+            ({"state": "login needed", "account": "default"}, []),
+            (world.authorizer.status(), world.clock.getDelayedCalls()),
+        )
+        self.assertTrue(world.authorizer.has_nothing)
+
+    def test_forgotten(self) -> None:
+        """By the server and by us, though nobody has asked for it before."""
+        world = World()
+        world.keep(world.tokens(1))
+
+        self.assertEqual(True, self.successResultOf(self._forgetting(world)))
+
+        self.assertEqual(["a1"], [tokens.access_token for tokens in world.exchange.revoked])
+        self._gone(world)
+
+    def test_nothing(self) -> None:
+        """Where there is nothing nobody is told."""
+        world = World()
+
+        self.assertEqual(False, self.successResultOf(self._forgetting(world)))
+
+        self.assertEqual([], world.exchange.revoked)
+        self._gone(world)
+
+    def test_not_revoked(self) -> None:
+        """A server that does not want to know of it changes nothing for us."""
+        world = World(exchange=FakeExchange(revocation=TokenRefused("nonsense")))
+        world.keep(world.tokens(1))
+
+        self.assertEqual(False, self.successResultOf(self._forgetting(world)))
+
+        self._gone(world)
+
+    def test_unreadable(self) -> None:
+        """What cannot be read is forgotten like anything else: it is the way out that the error speaks of."""
+        world = World()
+        world.keep(world.tokens(1))
+        world.connection.execute("UPDATE secrets SET sealed = x'00'")
+
+        self.assertEqual(False, self.successResultOf(self._forgetting(world)))
+
+        self._gone(world)
+
+    def test_while_it_is_renewed(self) -> None:
+        """New tokens that come in the middle of it are let go as well."""
+        answer: Deferred[Any] = Deferred()
+        world = World(exchange=FakeExchange(answers=[answer], revocation=Deferred()))
+        world.keep(world.tokens(1))
+        world.authorizer.start()
+        world.clock.pump([100.0] * 8)
+
+        forgetting = self._forgetting(world)
+        answer.callback(world.tokens(2))
+        world.exchange.revocation.callback(True)
+
+        self.assertEqual(True, self.successResultOf(forgetting))
+        self._gone(world)
+
+    def test_while_a_request_is_refused(self) -> None:
+        """What that finds in the store is no login by somebody else."""
+        world = World(exchange=FakeExchange(revocation=Deferred()))
+        world.keep(attrs.evolve(world.tokens(1), refresh_token=None))
+        shown = self.successResultOf(self._credentials(world))
+
+        forgetting = self._forgetting(world)
+        self._unauthorized(world, shown)
+        world.exchange.revocation.callback(True)
+
+        self.assertEqual(True, self.successResultOf(forgetting))
+        self._gone(world)

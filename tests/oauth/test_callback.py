@@ -151,6 +151,17 @@ class CallbackTests(SynchronousTestCase):
         self.reactor.taken.add(0)
         self.assertEqual("http://127.0.0.1:1/callback", self.callback.redirect_uri("e", None, None, None))
 
+    def test_again(self) -> None:
+        """Who begins anew keeps the port: a closed one is not free at once. Another one is closed."""
+        before = self.callback.redirect_uri(self, 3118, None, None)
+        listener = self.reactor.listening[3118]
+
+        self.assertEqual(before, self.callback.redirect_uri(self, 3118, None, None))
+        self.assertEqual(before, self.callback.redirect_uri(self, None, None, before))
+        self.assertIs(listener, self.reactor.listening[3118])
+        self.callback.redirect_uri(self, 3119, None, None)
+        self.assertEqual({3119}, set(self.reactor.listening))
+
     def test_public(self) -> None:
         """A public URL ends up at a port here, at its own path, or nowhere."""
         public = "https://cb.example.com/back"

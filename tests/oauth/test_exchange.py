@@ -189,6 +189,32 @@ class TokenTests(_Case):
 
         self.assertEqual(("access-2", "refresh-1"), (found.access_token, found.refresh_token))
 
+    def test_rotated(self) -> None:
+        """A login lasts longer than a client's secret: what is configured now is shown, not what was then."""
+        server = attrs.evolve(SERVER, revocation_endpoint=f"{ISSUER}/revoke")
+        then = Client("mine", "old", AuthMethod.BASIC)
+        exchange = self.exchange(
+            Document(200, _GIVEN), Document(200, b""), client_id="mine", client_secret=Secret(text="new")
+        )
+        shown = []
+
+        self.result(exchange.tokens(server, then, refresh_params("refresh-1", UPSTREAM), _TOKENS))
+        shown.append(self.fetcher.authorization)
+        self.result(exchange.revoke(server, then, _TOKENS))
+        shown.append(self.fetcher.authorization)
+
+        self.assertEqual(["mine:new", "mine:new"], shown)
+
+    def test_others_secret(self) -> None:
+        """Who got the tokens under another id shows the secret of that one."""
+        exchange = self.exchange(Document(200, _GIVEN), client_id="mine", client_secret=Secret(text="new"))
+
+        self.result(
+            exchange.tokens(SERVER, Client("theirs", "old", AuthMethod.BASIC), refresh_params("r", UPSTREAM), _TOKENS)
+        )
+
+        self.assertEqual("theirs:old", self.fetcher.authorization)
+
     def test_answers(self) -> None:
         """What is no yes: a no, or nothing that says anything about the grant."""
         for answer, found in (

@@ -42,10 +42,15 @@ class ImportTests(SynchronousTestCase):
 
         methods = [
             read_import({**document, **more}, _NOW).client.method  # type: ignore[union-attr]  # it is there
-            for more in ({}, {"token_endpoint_auth_method": "client_secret_post"})
+            for more in (
+                {},
+                {"token_endpoint_auth_method": "client_secret_post"},
+                {"token_endpoint_auth_method": "none"},
+                {"token_endpoint_auth_method": "made_up"},
+            )
         ]
 
-        self.assertEqual([AuthMethod.BASIC, AuthMethod.POST], methods)
+        self.assertEqual([AuthMethod.BASIC, AuthMethod.POST, AuthMethod.NONE, AuthMethod.BASIC], methods)
 
     def test_refused(self) -> None:
         """What cannot be used is said to be of no use, and not shown."""

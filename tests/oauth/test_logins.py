@@ -4,158 +4,30 @@ Tests of L{mcpbridge.oauth.logins}: a human, a browser and a clock, all of them 
 
 from __future__ import annotations
 
-import itertools
-import sqlite3
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mcpbridge.configuration.authorization import OAuth
 from mcpbridge.core.errors import ConfigurationError, McpbridgeError
 from mcpbridge.core.oauth.attempt import LIFETIME
-from mcpbridge.core.oauth.challenge import BearerChallenge
-from mcpbridge.core.oauth.clients import Client, ConfiguredClient, Register
-from mcpbridge.core.oauth.device import DeviceLogin
+from mcpbridge.core.oauth.clients import ConfiguredClient
 from mcpbridge.core.oauth.discovery import Discovery
 from mcpbridge.core.oauth.errors import DiscoveryFailed, IdentityUnavailable, LoginRefused, MetadataRefused
-from mcpbridge.core.oauth.records import Credentials
 from mcpbridge.core.oauth.tokens import Denied, TokenSet, Unavailable
 from mcpbridge.net.guard import FetchFailed
-from mcpbridge.oauth.authorizer import Authorizer
 from mcpbridge.oauth.errors import LoginFailed, StoreFailure
 from mcpbridge.oauth.imported import Imported
-from mcpbridge.oauth.login import PendingLogin
-from mcpbridge.oauth.logins import Logins
-from mcpbridge.oauth.store import SQLiteTokenStore
-from mcpbridge.service.state import state_in_memory
 from tests.core.oauth.facts import CLIENT, ISSUER, NOW, REDIRECT, SERVER, UPSTREAM
-from tests.oauth.test_authorizer import FakeLeases
-from tests.oauth.test_store import memory_store
+from tests.oauth.fakes import FakeExchange
+from tests.oauth.loginworld import World, browsed
 
 _DEVICE_SERVER = attrs.evolve(SERVER, device_authorization_endpoint=f"{ISSUER}/device")
 _CODE_ONLY = attrs.evolve(_DEVICE_SERVER, authorization_endpoint=None)
 _TOKENS = TokenSet("access-1", NOW, NOW + 3600.0, "refresh-1", ("mcp",))
-
-
-@attrs.define(eq=False)
-class FakeExchange:
-    """
-    An authorization server that does what it is told to.
-
-    @ivar answers: of the token endpoint, in order.
-    @ivar registered: how many clients.
-    """
-
-    discovery: Any = attrs.Factory(lambda: Discovery(UPSTREAM, SERVER, ("mcp",)))
-    configured: ConfiguredClient = attrs.Factory(ConfiguredClient)
-    answers: list[Any] = attrs.Factory(list)
-    asked: list[Mapping[str, Any]] = attrs.Factory(list)
-    registered: int = 0
-
-    async def probe(self) -> BearerChallenge | None:
-        return None
-
-    async def discover(self, challenge: BearerChallenge | None, known: Any) -> Discovery:
-        if isinstance(self.discovery, Exception):
-            raise self.discovery
-        found: Discovery = self.discovery
-        return found
-
-    async def configured_client(self) -> ConfiguredClient:
-        return self.configured
-
-    async def register(self, registration: Register, redirect_uri: str) -> Client:
-        self.registered += 1
-        return attrs.evolve(CLIENT, id=f"client-{self.registered}", redirect_uri=redirect_uri)
-
-    async def tokens(self, server: Any, client: Any, params: Any, previous: Any = None) -> Any:
-        self.asked.append(dict(params))
-        answer = self.answers.pop(0)
-        if isinstance(answer, Deferred):
-            answer = await answer
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    async def device(self, server: Any, client: Any, resource: Any, scopes: Any) -> DeviceLogin:
-        return DeviceLogin("device-1", "WDJB-MJHT", f"{ISSUER}/code", None, NOW + 900.0, 5.0)
-
-
-@attrs.define(eq=False)
-class FakeCallback:
-    """A listener on a port; remembers for whom it listens."""
-
-    users: list[object] = attrs.Factory(list)
-
-    def redirect_uri(self, user: object, port: int | None, public: str | None, preferred: str | None) -> str:
-        self.release(user)
-        self.users.append(user)
-        return public or preferred or REDIRECT
-
-    def release(self, user: object) -> None:
-        if user in self.users:
-            self.users.remove(user)
-
-
-@attrs.define(eq=False)
-class World:
-    """One account and the daemon that it belongs to; another one on the same connection is the next daemon."""
-
-    connection: sqlite3.Connection = attrs.Factory(state_in_memory)
-    oauth: OAuth = attrs.Factory(OAuth)
-    exchange: FakeExchange = attrs.Factory(FakeExchange)
-    clock: Clock = attrs.Factory(Clock)
-    callback: FakeCallback = attrs.Factory(FakeCallback)
-    heard: list[str] = attrs.Factory(list)
-    store: SQLiteTokenStore = attrs.field(init=False)
-    authorizer: Authorizer = attrs.field(init=False)
-    logins: Logins = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.store = memory_store(self.connection)
-        exchange: Any = self.exchange
-        callback: Any = self.callback
-        leases: Any = FakeLeases()
-        numbers = itertools.count(1)
-        self.authorizer = Authorizer(
-            "it", UPSTREAM, self.oauth, self.clock, self.now, lambda: 0.5, self.store, exchange, leases
-        )
-        self.logins = Logins(
-            self.authorizer,
-            callback,
-            self.store,
-            self.clock,
-            self.now,
-            lambda size: bytes([next(numbers)]) * size,
-            lambda: self.heard.append("logged in"),
-        )
-
-    def now(self) -> float:
-        return NOW + float(self.clock.seconds())
-
-    def kept(self) -> PendingLogin | None:
-        """The login that is written down."""
-        found: list[PendingLogin | None] = []
-        self.store.load_login(self.authorizer.upstream, "default").addCallback(found.append)
-        return found[0]
-
-    def credentials(self) -> Credentials | None:
-        """What is written down of it in the end."""
-        found: list[Credentials | None] = []
-        self.store.load(self.authorizer.upstream, "default").addCallback(found.append)
-        return found[0]
-
-
-def _answer(status: Mapping[str, object], code: str = "code-1", **more: str) -> str:
-    """What a browser comes back with."""
-    state = parse_qs(urlsplit(str(status["url"])).query)["state"][0]
-    members = {"code": code, "state": state, **more}
-    return f"{REDIRECT}?{'&'.join(f'{name}={value}' for name, value in members.items() if value)}"
 
 
 class _Case(SynchronousTestCase):
@@ -264,7 +136,7 @@ class FinishTests(_Case):
         pending = world.kept()
         assert pending is not None and pending.attempt is not None
 
-        said = self.successResultOf(world.logins.finish(_answer(pending_url)))
+        said = self.successResultOf(world.logins.finish(browsed(pending_url)))
 
         self.assertEqual({"waiting": False, "outcome": "logged in"}, dict(said))
         self.assertEqual(
@@ -296,7 +168,7 @@ class FinishTests(_Case):
             world = World()
             begun = self.begun(world)
 
-            failure = self.failureResultOf(world.logins.finish(_answer(begun, **more)), LoginRefused)
+            failure = self.failureResultOf(world.logins.finish(browsed(begun, **more)), LoginRefused)
 
             error = failure.value
             assert isinstance(error, LoginRefused)
@@ -318,7 +190,7 @@ class FinishTests(_Case):
             (FetchFailed("it did not answer"), FetchFailed, "it did not answer"),
         ):
             world = World(exchange=FakeExchange(answers=[answer]))
-            response = _answer(self.begun(world))
+            response = browsed(self.begun(world))
 
             said = self.failed(world.logins.finish(response), kind)
 
@@ -330,7 +202,7 @@ class FinishTests(_Case):
     def test_forgotten_client(self) -> None:
         """Where the server has forgotten our registration the next login makes a new one."""
         world = World(exchange=FakeExchange(answers=[Denied("invalid_client")]))
-        self.failed(world.logins.finish(_answer(self.begun(world))), LoginFailed)
+        self.failed(world.logins.finish(browsed(self.begun(world))), LoginFailed)
 
         self.begun(world)
 
@@ -339,7 +211,7 @@ class FinishTests(_Case):
     def test_not_kept(self) -> None:
         """Tokens that cannot be written down are not used, and the operator hears that."""
         world = World(exchange=FakeExchange(answers=[_TOKENS]))
-        response = _answer(self.begun(world))
+        response = browsed(self.begun(world))
 
         world.connection.execute(
             "CREATE TRIGGER full BEFORE INSERT ON secrets BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
@@ -354,7 +226,7 @@ class FinishTests(_Case):
         """Of several accounts the one whose login waits for this answer."""
         world = World()
         self.assertFalse(world.logins.expects("state=x"))
-        response = _answer(self.begun(world))
+        response = browsed(self.begun(world))
 
         self.assertEqual(
             [True, False, False],
@@ -365,7 +237,7 @@ class FinishTests(_Case):
         """Who asks while tokens are being fetched is answered when they are there."""
         fetched: Deferred[TokenSet] = Deferred()
         world = World(exchange=FakeExchange(answers=[fetched]))
-        finishing = world.logins.finish(_answer(self.begun(world)))
+        finishing = world.logins.finish(browsed(self.begun(world)))
 
         settled = world.logins.settled()
 
@@ -390,7 +262,7 @@ class LifeTests(_Case):
 
         self.assertEqual(begun, second.logins.status())
         self.assertEqual([second.logins], second.callback.users)
-        self.assertEqual("logged in", self.successResultOf(second.logins.finish(_answer(begun)))["outcome"])
+        self.assertEqual("logged in", self.successResultOf(second.logins.finish(browsed(begun)))["outcome"])
 
     def test_too_late_for_the_next_daemon(self) -> None:
         """One that is over is not taken up."""
@@ -406,7 +278,7 @@ class LifeTests(_Case):
     def test_late(self) -> None:
         """The port is not open for longer than an answer may come."""
         world = World()
-        response = _answer(self.begun(world))
+        response = browsed(self.begun(world))
 
         world.clock.advance(LIFETIME)
 

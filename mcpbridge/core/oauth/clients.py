@@ -108,7 +108,7 @@ def choose_client(
     @raise IdentityUnavailable: there is no way; the text says what to configure.
     """
     if configured.id is not None:
-        method = configured.method or _method_for(server, configured)
+        method = configured.method or method_for(server, configured)
         return Client(configured.id, configured.secret, method, redirect_uri=configured.redirect_uri or redirect_uri)
     if server.client_id_documents and configured.document is not None:
         method = AuthMethod.PRIVATE_KEY_JWT if configured.has_key else AuthMethod.NONE
@@ -140,7 +140,7 @@ def read_registration(status: int, body: bytes, redirect_uri: str) -> Client:
     client_id, secret = text_member(document, "client_id"), text_member(document, "client_secret")
     if client_id is None or not printable_ascii(client_id) or not (secret is None or printable_ascii(secret)):
         raise TokenRefused("the authorization server registered a client without a usable client_id")
-    method = _method(text_member(document, "token_endpoint_auth_method"), secret)
+    method = stated_method(text_member(document, "token_endpoint_auth_method"), secret)
     expires_at = number_member(document, "client_secret_expires_at") or None
     return Client(client_id, secret, method, Origin.REGISTERED, redirect_uri, expires_at if secret else None)
 
@@ -176,7 +176,8 @@ def _registered_method(server: ServerMetadata) -> AuthMethod:
     return AuthMethod.NONE
 
 
-def _method_for(server: ServerMetadata, configured: ConfiguredClient) -> AuthMethod:
+def method_for(server: ServerMetadata, configured: ConfiguredClient) -> AuthMethod:
+    """How a client that is configured proves who it is, if its user does not say."""
     if configured.has_key:
         return AuthMethod.PRIVATE_KEY_JWT
     if configured.secret is None:
@@ -188,7 +189,12 @@ def _method_for(server: ServerMetadata, configured: ConfiguredClient) -> AuthMet
     return AuthMethod.BASIC
 
 
-def _method(said: str | None, secret: str | None) -> AuthMethod:
+def stated_method(said: str | None, secret: str | None) -> AuthMethod:
+    """
+    How a client that was registered proves who it is.
+
+    @param said: C{token_endpoint_auth_method} of its registration.
+    """
     try:
         method = AuthMethod(said)
     except ValueError:

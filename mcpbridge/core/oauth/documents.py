@@ -5,6 +5,7 @@ JSON objects that servers send during an authorization, read with suspicion.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -13,6 +14,9 @@ MAX_TEXT = 64 * 1024
 
 #: Entries of one list.
 MAX_LIST = 1024
+
+#: JSON can spell half of a character; no record that has one could be written down.
+_surrogate = re.compile("[\ud800-\udfff]")
 
 
 def json_object(body: bytes) -> Mapping[str, Any] | None:
@@ -39,7 +43,8 @@ def list_member(document: Mapping[str, Any], name: str) -> tuple[str, ...] | Non
     value = document.get(name)
     if not isinstance(value, list):
         return None
-    return tuple(entry for entry in value[:MAX_LIST] if isinstance(entry, str) and entry)
+    texts = (entry for entry in value[:MAX_LIST] if isinstance(entry, str) and entry)
+    return tuple(text for text in texts if not _surrogate.search(text))
 
 
 def number_member(document: Mapping[str, Any], name: str) -> float | None:
