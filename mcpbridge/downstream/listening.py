@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import socket
 import stat
 from collections.abc import Mapping, MutableMapping
 from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IListeningPort, IReactorSocket
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IReactorUNIX
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
@@ -58,7 +58,7 @@ class Listener:
         return waiter
 
 
-def listen(reactor: IReactorSocket, path: str, factory: ServerFactory[Any]) -> Listener:
+def listen(reactor: IReactorUNIX, path: str, factory: ServerFactory[Any]) -> Listener:
     """
     Listen at a Unix socket that only our own user can reach.
 
@@ -81,8 +81,9 @@ def listen(reactor: IReactorSocket, path: str, factory: ServerFactory[Any]) -> L
         port = _bound(reactor, path, factory)
     except BaseException as error:
         os.close(lock)
-        if isinstance(error, OSError):
-            raise ConfigurationError(f"cannot listen at {printable(path)}: {error.strerror}") from error
+        cause = error.socketError if isinstance(error, CannotListenError) else error
+        if isinstance(cause, OSError):
+            raise ConfigurationError(f"cannot listen at {printable(path)}: {cause.strerror}") from error
         raise
     return Listener(port, lock)
 
@@ -122,22 +123,14 @@ def _lock(path: str) -> int:
     return lock
 
 
-def _bound(reactor: IReactorSocket, path: str, factory: ServerFactory[Any]) -> IListeningPort:
+def _bound(reactor: IReactorUNIX, path: str, factory: ServerFactory[Any]) -> IListeningPort:
     _remove_stale(path)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
-        before = os.umask(0o177)
-        try:
-            listening.bind(path)
-        finally:
-            os.umask(before)
-        try:
-            listening.listen(BACKLOG)
-            listening.setblocking(False)
-            port = reactor.adoptStreamPort(listening.fileno(), socket.AF_UNIX, factory)
-        except BaseException:
-            os.unlink(path)
-            raise
-    return port
+    # The mode is set once the socket is there; before that, this keeps it from being open.
+    before = os.umask(0o177)
+    try:
+        return reactor.listenUNIX(path, factory, backlog=BACKLOG, mode=0o600)
+    finally:
+        os.umask(before)
 
 
 def _remove_stale(path: str) -> None:

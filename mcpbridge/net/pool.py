@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, cast
 
 from OpenSSL import SSL
-from service_identity import VerificationError
+from service_identity import CertificateError, VerificationError
 from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
@@ -26,6 +26,7 @@ from zope.interface import implementer
 
 from mcpbridge.net.connection import Connection, ConnectionFactory
 from mcpbridge.net.failures import NotConnected
+from mcpbridge.net.identity import NamedHost
 from mcpbridge.net.proxy import NO_PROXIES, ProxyRules, TunnelEndpoint
 
 #: Seconds. Node closes an idle connection after 5, uvicorn too; a request on one that is being closed is lost.
@@ -186,7 +187,8 @@ class _Endpoint:
         return HostnameEndpoint(self._reactor, host, port, timeout=self._connect_timeout + 1)
 
     def _over_tls(self, host: bytes, port: int, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
-        over: IStreamClientEndpoint = wrapClientTLS(self._policy.creatorForNetloc(host, port), endpoint, self._reactor)
+        creator = NamedHost(self._policy.creatorForNetloc(host, port), host.decode("ascii"))
+        over: IStreamClientEndpoint = wrapClientTLS(creator, endpoint, self._reactor)
         return over
 
     def _failed(self, failure: Failure) -> Failure:
@@ -206,6 +208,8 @@ def _why(failure: Failure, seconds: float) -> str:
         return str(error).rpartition(": ")[2].rstrip(".") or type(error).__name__
     if isinstance(error, VerificationError):
         return "its certificate is for another host name"
+    if isinstance(error, CertificateError):
+        return "its certificate names no host"
     if isinstance(error, SSL.Error):
         # A list of library, function and reason; the function has been empty for years.
         reasons = [str(entry[-1]) for entry in error.args[0]] if error.args else []

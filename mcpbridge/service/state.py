@@ -58,6 +58,10 @@ def open_state(folder: str, *, durable: bool = False, threads: bool = False) -> 
     try:
         prepare(connection)
         connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+    except sqlite3.OperationalError as error:
+        # The disk is full, or cannot be written, or somebody else has the database: it may be as good as ever.
+        connection.close()
+        raise ConfigurationError(f"{path} cannot be used: {error}") from error
     except (sqlite3.Error, ValueError) as error:
         connection.close()
         raise ConfigurationError(f"{path} is no state database of this mcpbridge: {error}; move it away") from error

@@ -20,13 +20,22 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 from zope.interface import implementer
 
 from mcpbridge.core.bindings.dialogue import Delivery, Dialogue, Finish, Hold, ReadBody, ReadEvents, Send, Step
-from mcpbridge.core.bindings.http import HeaderFields, HTTPRequest, MediaType, ResponseHead
+from mcpbridge.core.bindings.http import HeaderFields, HTTPRequest, MediaType, ResponseHead, secrets_in
 from mcpbridge.core.errors import Fate, Loss, Reason
 from mcpbridge.net.agent import HTTPClient, PreparedURL, prepared_headers
 from mcpbridge.net.body import BodyReader
 from mcpbridge.net.producer import MessageProducer
 from mcpbridge.upstream.http_failure import loss_of
 from txsse import Event, EventParser, EventReceiver, IEventReceiver, discard
+
+#: The first status that is a refusal.
+_REFUSAL = 400
+#: Headers that say nothing secret. To mask what they say would spoil the text of a complaint.
+_PUBLIC = frozenset(
+    b"accept accept-encoding connection content-length content-type host last-event-id mcp-method mcp-name "
+    b"mcp-protocol-version transfer-encoding user-agent".split()
+)
+_ARGUMENT = b"mcp-param-"
 
 #: What is read of a body that nobody wants, so that its connection can be used again: bytes, and seconds.
 _DRAIN_LIMIT, _DRAIN_DEADLINE = 64 * 1024, 5.0
@@ -315,7 +324,18 @@ def _head_of(response: IResponse) -> ResponseHead:
         for name, values in response.headers.getAllRawHeaders()
     }
     length = response.length
-    return ResponseHead(response.code, fields, None if length is UNKNOWN_LENGTH else length)
+    shown = _shown(response) if response.code >= _REFUSAL else ()
+    return ResponseHead(response.code, fields, None if length is UNKNOWN_LENGTH else length, shown)
+
+
+def _shown(response: IResponse) -> tuple[str, ...]:
+    """What let us in. Whoever stands between us and the connection may have added it, so no dialogue knows it."""
+    found: list[str] = []
+    for name, values in response.request.headers.getAllRawHeaders():
+        if name.lower() not in _PUBLIC and not name.lower().startswith(_ARGUMENT):
+            for value in values:
+                found += secrets_in(value.decode("utf-8", "replace"))
+    return tuple(found)
 
 
 def _ignore(_: bytes | Failure) -> None:

@@ -127,7 +127,8 @@ class HTTPSSETransport:
     async def _disconnect(self) -> None:
         self._teller.link = None
         self._end(Loss(Fate.NEVER_SENT, Reason.UPSTREAM_UNREACHABLE, "the connection was given up"))
-        last_words = DeferredList([call.when_over() for call in self._calls if call.dialogue.request_id is None])
+        notices = [call.when_over() for call in self._calls if call.dialogue.request_id is None]
+        last_words = DeferredList(notices, consumeErrors=True)
         last_words.addTimeout(_LAST_WORDS, self._clock, _enough)
         await last_words
         for call in list(self._calls):

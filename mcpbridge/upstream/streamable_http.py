@@ -160,7 +160,7 @@ class StreamableHTTPTransport:
         for call in [call for call in self._calls if not isinstance(call.dialogue, _NOTICES)]:
             self._calls.discard(call)
             call.close()
-        last_words = DeferredList([call.when_over() for call in self._calls])
+        last_words = DeferredList([call.when_over() for call in self._calls], consumeErrors=True)
         last_words.addTimeout(_LAST_WORDS, self._clock, _enough)
         await last_words
         farewell = Call(self._wire, FarewellDialogue(self._session), self)

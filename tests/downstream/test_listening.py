@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -9,44 +10,33 @@ import stat
 import tempfile
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet import unix
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import ServerFactory
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mcpbridge.core.errors import ConfigurationError
 from mcpbridge.downstream.listening import Listener, listen, starter_waits, tell_ready
 
 
-class FakePort:
-    """A port of L{FakeReactor}."""
+class FakeReactor(MemoryReactorClock):
+    """Listens at real sockets, and never looks at what comes."""
 
-    def __init__(self, fd: int, path: str, result: Deferred[None] | None) -> None:
-        self.fd = fd
-        self._path = path
-        self._result = result
-
-    def stopListening(self) -> Deferred[None]:
-        """As Twisted's does."""
-        os.close(self.fd)
-        if self._result is not None:
-            return self._result
-        os.unlink(self._path)
-        return succeed(None)
-
-
-class FakeReactor:
-    """Adopts sockets."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self.result: Deferred[None] | None = None
+    def __init__(self) -> None:
+        super().__init__()
         self.fault: Exception | None = None
 
-    def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
-        """See L{twisted.internet.interfaces.IReactorSocket}."""
+    def listenUNIX(
+        self, address: str, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: bool = False
+    ) -> unix.Port:
+        """See L{twisted.internet.interfaces.IReactorUNIX}."""
         if self.fault is not None:
             raise self.fault
-        return FakePort(os.dup(fileDescriptor), self._path, self.result)
+        port = unix.Port(os.fsencode(address), factory, backlog, mode, self, wantPID)
+        port.startListening()
+        return port
 
 
 class ListenTests(SynchronousTestCase):
@@ -58,15 +48,21 @@ class ListenTests(SynchronousTestCase):
         self.addCleanup(shutil.rmtree, self.base)
         self.directory = f"{self.base}/run"
         self.path = f"{self.directory}/m.sock"
-        self.reactor = FakeReactor(self.path)
+        self.reactor = FakeReactor()
 
     def listen(self) -> Listener:
         """As the daemon does."""
         reactor: Any = self.reactor
         factory: ServerFactory[Any] = ServerFactory()
         listener = listen(reactor, self.path, factory)
-        self.addCleanup(listener.stop)
+        self.addCleanup(self.stop, listener)
         return listener
+
+    def stop(self, listener: Listener) -> Deferred[None]:
+        """What Twisted needs a turn of the reactor for."""
+        stopped = listener.stop()
+        self.reactor.advance(0)
+        return stopped
 
     def refused(self) -> str:
         """Why not."""
@@ -84,11 +80,17 @@ class ListenTests(SynchronousTestCase):
         self.assertEqual(([0o700, 0o600, 0o600], 0), (modes, after))
 
     def test_reachable(self) -> None:
-        """It can be connected to."""
+        """It can be connected to, also by many before the first one is looked at."""
         self.listen()
 
-        with socket.socket(socket.AF_UNIX) as connection:
-            self.assertEqual(0, connection.connect_ex(self.path))
+        with contextlib.ExitStack() as connections:
+            refused = 0
+            for _ in range(100):
+                connection = connections.enter_context(socket.socket(socket.AF_UNIX))
+                connection.setblocking(False)
+                refused += bool(connection.connect_ex(self.path))
+
+        self.assertEqual(0, refused)
 
     def test_second(self) -> None:
         """There is one daemon to a socket; the other one is told which process it is, and what to do."""
@@ -100,8 +102,8 @@ class ListenTests(SynchronousTestCase):
         """When it is stopped the socket is gone and another daemon can have it."""
         listener = self.listen()
 
-        self.successResultOf(listener.stop())
-        self.successResultOf(listener.stop())
+        self.successResultOf(self.stop(listener))
+        self.successResultOf(self.stop(listener))
         gone = not os.path.exists(self.path)
         self.listen()
 
@@ -109,22 +111,22 @@ class ListenTests(SynchronousTestCase):
 
     def test_stop_takes_long(self) -> None:
         """The lock is held until the socket is gone."""
-        self.reactor.result = Deferred()
         listener = self.listen()
 
         stopped = listener.stop()
         self.assertNoResult(stopped)
         refused = self.refused()
-        self.reactor.result.callback(None)
+        self.reactor.advance(0)
 
         self.successResultOf(stopped)
         self.assertIn("another mcpbridge daemon", refused)
 
     def test_socket_removed_by_others(self) -> None:
         """If somebody has removed the socket, there is nothing left to remove."""
-        self.reactor.result = fail(FileNotFoundError())
+        listener = self.listen()
+        os.unlink(self.path)
 
-        self.successResultOf(self.listen().stop())
+        self.successResultOf(self.stop(listener))
 
     def test_stale(self) -> None:
         """A socket that a killed daemon left behind is replaced."""
@@ -192,18 +194,23 @@ class ListenTests(SynchronousTestCase):
         self.assertIn("set MCPBRIDGE_SOCKET to a shorter one", self.refused())
         self.assertFalse(os.path.exists(self.directory))
 
-    def test_cannot_be_adopted(self) -> None:
+    def test_cannot_listen(self) -> None:
         """When something else goes wrong nothing is left behind, neither socket nor lock."""
         self.reactor.fault = RuntimeError("no")
         self.assertRaises(RuntimeError, self.listen)
         left = os.path.lexists(self.path)
-        self.reactor.fault = OSError(24, "Too many open files")
-        refused = self.refused()
+        refused = []
+        for fault in (
+            OSError(24, "Too many open files"),
+            CannotListenError(None, self.path, OSError(98, "Address already in use")),
+        ):
+            self.reactor.fault = fault
+            refused.append(self.refused().partition(f"cannot listen at {self.path}: ")[2])
 
         self.reactor.fault = None
         self.listen()
 
-        self.assertEqual((False, f"cannot listen at {self.path}: Too many open files"), (left, refused))
+        self.assertEqual((False, ["Too many open files", "Address already in use"]), (left, refused))
 
 
 class ReadyTests(SynchronousTestCase):

@@ -11,6 +11,7 @@ import stat
 from twisted.trial.unittest import SynchronousTestCase
 
 from mcpbridge.core.errors import ConfigurationError
+from mcpbridge.service import state
 from mcpbridge.service.state import APPLICATION, FILE, MIGRATIONS, open_state
 
 
@@ -96,6 +97,16 @@ class StateTests(SynchronousTestCase):
             self.assertIn("move it away", str(error))
             for name in os.listdir(self.folder):
                 os.unlink(os.path.join(self.folder, name))
+
+    def test_locked(self) -> None:
+        """Nobody is told to move away a database with which nothing is wrong, be it locked or the disk full."""
+        other = self._open()
+        other.execute("BEGIN IMMEDIATE")
+        self.patch(state, "_PATIENCE", 0.01)
+
+        error = self.assertRaises(ConfigurationError, open_state, self.folder)
+
+        self.assertEqual(f"{self.folder}/{FILE} cannot be used: database is locked", str(error))
 
     def test_readable_file(self) -> None:
         """A file that others could read is closed to them."""

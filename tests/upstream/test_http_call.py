@@ -26,6 +26,7 @@ class Script(BareDialogue):
 
     steps: list[Step]
     told: list[Any] = attrs.field(factory=list)
+    shown: tuple[str, ...] = ()
 
     def begin(self) -> Step:
         """The first."""
@@ -38,6 +39,7 @@ class Script(BareDialogue):
     def head_received(self, head: ResponseHead, now: float) -> Step:
         """The next."""
         self.told.append((head.status, head.media_type, head.length))
+        self.shown = head.shown
         return self.steps.pop(0)
 
     def body_received(self, body: bytes) -> Step:
@@ -142,6 +144,20 @@ class CallTests(SynchronousTestCase):
         call.proceed()
 
         self.assertEqual(([Send(POST)], ["held"]), (script.steps, self.told))
+
+    def test_shown(self) -> None:
+        """
+        A dialogue that is refused learns what the server was shown, and only then.
+        """
+        headers = ((b"Authorization", b"Bearer s3cret-token"), (b"Accept", b"application/json"))
+        shown = []
+
+        for status in (200, 401):
+            _, script = self.performed(Send(HTTPRequest("GET", "http://server/a", headers)), DONE)
+            self.world.take()[1].answers(status)
+            shown.append(script.shown)
+
+        self.assertEqual([(), ("Bearer s3cret-token", "s3cret-token")], shown)
 
     def test_more_headers(self) -> None:
         """

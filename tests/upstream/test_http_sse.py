@@ -4,6 +4,7 @@ Tests for L{mcpbridge.upstream.http_sse}.
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import attrs
@@ -242,6 +243,22 @@ class MessageTests(SynchronousTestCase):
 
         self.successResultOf(gone)
         self.assertEqual((0, [], []), (scene.world.open, scene.world.clock.getDelayedCalls(), scene.link.told))
+
+    def test_last_words(self) -> None:
+        """
+        A notification that the server never accepts is waited for a second, and then forgotten without a trace.
+        """
+        scene = Scene().opened()
+        scene.transport.send(Notification("notifications/cancelled"))
+        gone = scene.transport.disconnect()
+        scene.world.turn()
+        self.assertNoResult(gone)
+
+        scene.world.turn(1.0)
+        gc.collect()
+
+        self.successResultOf(gone)
+        self.assertEqual((0, []), (scene.world.open, self.flushLoggedErrors()))
 
     def test_noise(self) -> None:
         """

@@ -13,7 +13,7 @@ from mcpbridge.core.errors import ErrorObject, Fate
 from mcpbridge.core.jsonrpc import Error, read
 from tests.core.bindings.test_modern_http import modern
 from tests.upstream.httpworld import Asked
-from tests.upstream.test_streamable_http import event
+from tests.upstream.streamablescene import event
 from tests.upstream.test_streamable_http_modern import CALL, MARKED, ModernScene, answer, received, refusal
 
 

@@ -139,11 +139,13 @@ class ResponseHead:
 
     @ivar length: bytes of the body, L{None} if unknown.
     @ivar fields: header values by lower-case name, repeated ones joined with a comma.
+    @ivar shown: what of its request the server may not make us print. Told of refusals, which may quote it.
     """
 
     status: int
     fields: Mapping[str, str] = attrs.field(factory=dict)
     length: int | None = None
+    shown: tuple[str, ...] = attrs.field(default=(), repr=False)
 
     @property
     def media_type(self) -> str:
@@ -231,6 +233,11 @@ def secrets_of(url: str) -> list[str]:
     parts = urlsplit(url)
     found = [segment for segment in parts.path.split("/") if len(segment) >= _SECRET_SEGMENT]
     return found + [text for _, text in parse_qsl(parts.query) if len(text) >= SECRET]
+
+
+def secrets_in(value: str) -> list[str]:
+    """What of a header's value may be a key: all of it, and its words."""
+    return [part for part in dict.fromkeys((value, *value.split())) if len(part) >= SECRET]
 
 
 def printable(text: str) -> str:

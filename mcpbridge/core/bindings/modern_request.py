@@ -37,6 +37,7 @@ class ModernRequestDialogue(BareDialogue):
     spoken: Spoken
     _answered: bool = attrs.field(init=False, default=False)
     _status: int = attrs.field(init=False, default=0)
+    _shown: tuple[str, ...] = attrs.field(init=False, default=(), repr=False)
     _refusal: Loss | None = attrs.field(init=False, default=None)
     _fields: HeaderFields = attrs.field(init=False, default=(), repr=False)
     _mismatch: Error | None = attrs.field(init=False, default=None)
@@ -78,6 +79,7 @@ class ModernRequestDialogue(BareDialogue):
     def head_received(self, head: ResponseHead, now: float) -> Step:
         """Judge the status, then the type."""
         self._status = head.status
+        self._shown = head.shown
         if 300 <= head.status < 400:
             redirected = self._attempt.redirected(head)
             return redirected if isinstance(redirected, Send) else Finish((redirected,))
@@ -104,7 +106,7 @@ class ModernRequestDialogue(BareDialogue):
     def _refused(self, body: bytes, refusal: Loss) -> Step:
         error = error_in(body, self.request_id)
         if error is None:
-            said = excerpt(plain_text(body), self._rules.endpoint.secrets())
+            said = excerpt(plain_text(body), (*self._rules.endpoint.secrets(), *self._shown))
             return Finish((attrs.evolve(refusal, text=f"{refusal.text} ({said})") if said else refusal,))
         error = attrs.evolve(error, id=self.request_id)
         if self._may_be_repaired(error):

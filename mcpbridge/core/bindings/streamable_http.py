@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from mcpbridge.core.bindings.http import (
-    SECRET,
     HeaderFields,
     HTTPLimits,
     HTTPRequest,
     ResponseHead,
     header_fields,
     moved_for_good,
+    secrets_in,
     secrets_of,
     status_loss,
     visible_ascii,
@@ -158,9 +158,8 @@ class StreamableHTTP:
         """What a server that echoes its requests may not make us print."""
         found = secrets_of(self._url)
         for name, value in self._configured:
-            text = value.decode("utf-8", "replace")
             if name.lower() != b"user-agent":
-                found += [part for part in dict.fromkeys((text, *text.split())) if len(part) >= SECRET]
+                found += secrets_in(value.decode("utf-8", "replace"))
         if self.session_id is not None:
             found.append(self.session_id)
         return found

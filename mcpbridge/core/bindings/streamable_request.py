@@ -38,6 +38,7 @@ class RequestDialogue(BareDialogue):
     _resuming: bool = attrs.field(init=False, default=False)
     _last_event_id: str = attrs.field(init=False, default="")
     _status: int = attrs.field(init=False, default=0)
+    _shown: tuple[str, ...] = attrs.field(init=False, default=(), repr=False)
     _refusal: Loss | None = attrs.field(init=False, default=None)
     _attempt: Attempt = attrs.field(init=False)
     _resumption: Resumption = attrs.field(init=False)
@@ -71,6 +72,7 @@ class RequestDialogue(BareDialogue):
     def head_received(self, head: ResponseHead, now: float) -> Step:
         """Judge the status, then the type."""
         self._status = head.status
+        self._shown = head.shown
         if 300 <= head.status < 400:
             return self._redirected(head)
         if self._resuming:
@@ -128,7 +130,7 @@ class RequestDialogue(BareDialogue):
             return attrs.evolve(error, id=self.request_id)
         if self._initializes and self._status in (400, 404, 405):
             self._session.not_spoken = True
-        said = excerpt(plain_text(body), self._session.secrets())
+        said = excerpt(plain_text(body), (*self._session.secrets(), *self._shown))
         return attrs.evolve(refusal, text=f"{refusal.text} ({said})") if said else refusal
 
     def _knows_no_session(self, error: Error | None, body: bytes) -> bool:

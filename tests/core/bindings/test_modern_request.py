@@ -252,6 +252,17 @@ class ComplaintTests(SynchronousTestCase):
 
         self.assertEqual("the server answered HTTP 422 (bad ***)", loss.text)
 
+    def test_said_without_what_was_shown(self) -> None:
+        """
+        Nor is what somebody else added to the request.
+        """
+        dialogue: Any = begun()
+        dialogue.head_received(ResponseHead(422, JSON, shown=("s3cret-token",)), 0.0)
+
+        [loss] = dialogue.body_received(b"bad s3cret-token").deliveries
+
+        self.assertEqual("the server answered HTTP 422 (bad ***)", loss.text)
+
     def test_busy(self) -> None:
         """
         A server that names a time is not read any further.

@@ -241,6 +241,17 @@ class ComplaintTests(SynchronousTestCase):
 
         self.assertEqual(["the server answered HTTP 422 (too bad)", "the server answered HTTP 422"], texts)
 
+    def test_said_without_what_was_shown(self) -> None:
+        """
+        What let us in is not told, whoever added it to the request.
+        """
+        dialogue: Any = begun()
+        dialogue.head_received(ResponseHead(422, JSON, shown=("s3cret-token",)), 0.0)
+
+        [loss] = dialogue.body_received(b"bad s3cret-token").deliveries
+
+        self.assertEqual("the server answered HTTP 422 (bad ***)", loss.text)
+
     def test_body_is_cut(self) -> None:
         """
         Then the status has to do.
