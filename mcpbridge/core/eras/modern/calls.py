@@ -112,6 +112,7 @@ class Call:
     @ivar progress: the highest that the client was told of.
     @ivar buffered: what happened while it was parked.
     @ivar final: its outcome, once there is one.
+    @ivar withheld: the server has not got it yet: its client is asked something first.
     @ivar visits: it is over, and is to be sent again when the user has been where C{pending} says (-32042): the names
         that the server gave to those places.
     """
@@ -129,6 +130,7 @@ class Call:
     progress: float | None = None
     buffered: list[Progressed | Logged | Notified] = attrs.Factory(list)
     final: Completed | Failed | None = None
+    withheld: bool = False
     visits: frozenset[str] | None = None
 
     @property
@@ -270,6 +272,10 @@ class Calls:
     def attached(self) -> list[Call]:
         """Those that a request of the client is open for, oldest first."""
         return [call for call in self.by_xid.values() if not call.is_parked]
+
+    def withheld(self) -> list[Call]:
+        """Those that the server has not got yet, oldest first."""
+        return [call for call in self.by_xid.values() if call.withheld]
 
     def parked(self) -> list[Call]:
         """Those that wait for their client, oldest first."""

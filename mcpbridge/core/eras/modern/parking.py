@@ -8,6 +8,9 @@ request becomes the carrier of the very same call; nothing runs twice.
 
 The state is a handle that cannot be guessed, good for this client, this method and these arguments only. A call that
 nobody comes back for expires, and never attracts another question: clients may abandon calls, and say nothing.
+
+Roots are asked for in no call, mostly before there is any, and without them a server goes by none, or by those of the
+client before. So the client is asked for them in its first call, and the server gets that call when it has them.
 """
 
 from __future__ import annotations
@@ -26,8 +29,8 @@ from mcpbridge.core.effects import Deliver, PeerEffect, StartTimer, StopTimer
 from mcpbridge.core.eras.modern.calls import MAX_PARKED, Asked, Call, Calls
 from mcpbridge.core.eras.modern.envelope import Facts
 from mcpbridge.core.eras.modern.visits import MAX_VISITS, Visits, declined, is_accepted, stay, unavailable
-from mcpbridge.core.eras.modern.wording import Wording
-from mcpbridge.core.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, ErrorObject, Reason
+from mcpbridge.core.eras.modern.wording import Wording, nobody
+from mcpbridge.core.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, ErrorObject
 from mcpbridge.core.events import (
     Cancelled,
     ExchangeId,
@@ -36,6 +39,7 @@ from mcpbridge.core.events import (
     InputRequired,
     InputSupplied,
     InputWithdrawn,
+    RootsChanged,
 )
 from mcpbridge.core.jsonrpc import InvalidMessage
 
@@ -57,11 +61,17 @@ LINGER: Final = 60.0
 #: Seconds for which a server's C{roots/list} waits for a call that it can be put to.
 ROOTS_DEFERRED: Final = 30.0
 
+#: Seconds that a call waits for the server to ask for roots, once it was told that there are others.
+ROOTS_AWAITED: Final = 0.25
+
+#: Seconds that it is given to make the roots its own before it gets the call: some look at the folders first.
+ROOTS_SETTLE: Final = 0.1
+
 #: Seconds for which a client's roots are taken to be what they were.
 ROOTS_GOOD: Final = 600.0
 
 _EMPTY = Raw(b"{}")
-_TIMERS: Final = ("coalesce", "expire", "forget", "visit")
+_TIMERS: Final = ("await", "coalesce", "expire", "forget", "visit")
 
 
 @attrs.define(eq=False)
@@ -72,6 +82,7 @@ class Parking:
     @ivar _handles: gives texts that cannot be guessed.
     @ivar _roots: the client's, as it last answered.
     @ivar _deferred: questions that wait for a call that they can be put to.
+    @ivar _owes_roots: the server has asked for roots, and was not told any.
     """
 
     _calls: Calls
@@ -81,6 +92,7 @@ class Parking:
     _handles: Callable[[], str]
     _roots: Raw | None = None
     _deferred: dict[str, InputRequest] = attrs.Factory(dict)
+    _owes_roots: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -110,6 +122,8 @@ class Parking:
         return can_answer(self._facts.capabilities, question.method, question.params)
 
     def _put(self, xid: ExchangeId | None, key: str, question: InputRequest) -> Sequence[PeerEffect]:
+        if question.method == "roots/list" and self._roots is None and self._calls.withheld():
+            return self._put_first(key, question)
         call = self._bearer(xid)
         if call is not None and call.rounds < MAX_ROUNDS:
             call.pending[key] = question
@@ -121,7 +135,14 @@ class Parking:
         if (is_roots or waits) and len(self._deferred) < MAX_PARKED:
             self._deferred[key] = question
             return (StartTimer(("deferred", key), PATIENCE if waits else ROOTS_DEFERRED),)
-        return (Deliver(InputSupplied(xid, {key: _nobody(question)})),)
+        return (Deliver(InputSupplied(xid, {key: nobody(question)})),)
+
+    def _put_first(self, key: str, question: InputRequest) -> Sequence[PeerEffect]:
+        effects: list[PeerEffect] = []
+        for call in self._calls.withheld():
+            call.pending[key] = question
+            effects += (StopTimer(("await", call.xid)), StartTimer(("coalesce", call.xid), COALESCE))
+        return effects
 
     def _bearer(self, xid: ExchangeId | None) -> Call | None:
         """
@@ -134,23 +155,51 @@ class Parking:
         attached = self._calls.attached()
         return next((call for call in attached if call.may_ask and call.visits is None), None)
 
+    def begin(self, call: Call) -> Sequence[PeerEffect]:
+        """Hand a new call on, or ask its client for the roots first that the server has asked for in no call."""
+        withheld = self._calls.withheld()
+        wanted = any(question.method == "roots/list" for question in self._deferred.values())
+        if not call.may_ask or not (withheld or wanted or self._owes_roots):
+            return (Deliver(call.called()), *self.put_deferred(call))
+        call.withheld = True
+        if withheld:
+            call.pending.update(withheld[0].pending)  # Whoever answers first answers for all.
+        stopped = self._take_deferred(call)
+        if call.pending:
+            return (*stopped, StartTimer(("coalesce", call.xid), COALESCE))
+        self._owes_roots = False
+        waits = StartTimer(("await", call.xid), ROOTS_AWAITED)
+        return (waits,) if withheld else (Deliver(RootsChanged()), waits)
+
+    def _release(self, call: Call) -> Sequence[PeerEffect]:
+        """The server gets a call that was withheld, if nothing is to be asked first any more."""
+        if not call.withheld or call.is_parked or call.pending:
+            return ()
+        call.withheld = False
+        return (StopTimer(("await", call.xid)), Deliver(call.called()), *self.put_deferred(call))
+
+    def _take_deferred(self, call: Call) -> Sequence[PeerEffect]:
+        deferred, self._deferred = self._deferred, {}
+        call.pending.update(deferred)
+        return [StopTimer(("deferred", key)) for key in deferred]
+
     def put_deferred(self, call: Call) -> Sequence[PeerEffect]:
         """The client has a request open for this call, so it can be asked what waited for one."""
         if not self._deferred or not call.may_ask or call.visits is not None:
             return ()
-        deferred, self._deferred = self._deferred, {}
-        call.pending.update(deferred)
-        stopped = [StopTimer(("deferred", key)) for key in deferred]
-        return (*stopped, StartTimer(("coalesce", call.xid), COALESCE))
+        return (*self._take_deferred(call), StartTimer(("coalesce", call.xid), COALESCE))
 
     def withdraw(self, event: InputWithdrawn) -> Sequence[PeerEffect]:
         """The server does not want to know any more; an answer that comes all the same is ignored."""
-        if self._deferred.pop(event.key, None) is not None:
+        if (deferred := self._deferred.pop(event.key, None)) is not None:
+            self._owes_roots |= deferred.method == "roots/list"
             return (StopTimer(("deferred", event.key)),)
-        for call in self._calls.by_xid.values():
+        effects: list[PeerEffect] = []
+        for call in list(self._calls.by_xid.values()):
             call.pending.pop(event.key, None)
             call.asked.discard(event.key)
-        return ()
+            effects += self._release(call)
+        return effects
 
     def _park(self, call: Call) -> Sequence[PeerEffect]:
         """End the client's requests with what is asked; the call stays open toward the server."""
@@ -195,6 +244,8 @@ class Parking:
         if call.visits is not None:
             return effects + self._visited(call, responses)
         effects += self._supply(call, responses)
+        if call.withheld and not call.pending:
+            return [*effects, StartTimer(("await", call.xid), ROOTS_SETTLE)]
         effects += self.put_deferred(call)
         if call.pending:
             effects.append(StartTimer(("coalesce", call.xid), COALESCE))
@@ -209,9 +260,12 @@ class Parking:
                 # Multi Round-Trip Requests, Error Handling: what was not asked is ignored.
                 continue
             if question.method == "roots/list":
-                self._roots = Raw(bytes(response))
+                self._roots, self._owes_roots = Raw(bytes(response)), False
                 effects.append(StartTimer("roots", ROOTS_GOOD))
             effects.append(Deliver(InputSupplied(call.xid, {key: response})))
+            for other in self._calls.withheld():
+                other.pending.pop(key, None)
+                effects.append(StartTimer(("await", other.xid), ROOTS_SETTLE))
         return effects
 
     def tell(self, call: Call) -> list[PeerEffect]:
@@ -222,6 +276,7 @@ class Parking:
         assert call.final is not None
         told = bool(call.carriers)
         effects: list[PeerEffect] = [StopTimer(("coalesce", call.xid))] if call.pending else []
+        effects += [self._refuse(call.xid, *asked) for asked in call.pending.items() if asked[1].method == "roots/list"]
         call.pending.clear()
         for request_id in list(call.carriers):
             self._calls.detach(call, request_id)
@@ -241,15 +296,21 @@ class Parking:
         self._calls.close(call)
         return [StopTimer((name, call.xid)) for name in _TIMERS]
 
+    def _refuse(self, xid: ExchangeId | None, key: str, question: InputRequest) -> PeerEffect:
+        self._owes_roots |= question.method == "roots/list"
+        return Deliver(InputSupplied(xid, {key: nobody(question)}))
+
     def give_up(self, call: Call, reason: str | None) -> Sequence[PeerEffect]:
         """Nobody wants this call any more: the server gets answers to what it asked, and the call is cancelled."""
         effects: list[PeerEffect] = []
         is_open = call.final is None and call.visits is None
         if is_open:
+            others = {key for other in self._calls.withheld() if other is not call for key in other.pending}
             for key, question in call.pending.items():
-                effects.append(Deliver(InputSupplied(call.xid, {key: _nobody(question)})))
+                if key not in others:
+                    effects.append(self._refuse(call.xid, key, question))
         effects += self._drop(call)
-        if is_open:
+        if is_open and not call.withheld:
             effects.append(Deliver(Cancelled(call.xid, reason)))
         return effects
 
@@ -311,13 +372,15 @@ class Parking:
             case "roots":
                 self._roots = None
             case ("deferred", str(name)) if name in self._deferred:
-                return (Deliver(InputSupplied(None, {name: _nobody(self._deferred.pop(name))})),)
+                return (self._refuse(None, name, self._deferred.pop(name)),)
             case (str(what), int(xid)) if xid in self._calls.by_xid:
                 return self._call_fired(what, self._calls.by_xid[xid])
         return ()
 
     def _call_fired(self, what: str, call: Call) -> Sequence[PeerEffect]:
         match what:
+            case "await":
+                return self._release(call)
             case "coalesce":
                 return self._park(call)
             case "expire":
@@ -332,18 +395,9 @@ class Parking:
         """Every call ends with this error; nothing is told to the server, which is somebody else's from now on."""
         effects: list[PeerEffect] = [StopTimer(("deferred", key)) for key in self._deferred]
         self._deferred.clear()
-        self._roots = None
+        self._roots, self._owes_roots = None, False
         for call in list(self._calls.by_xid.values()):
             failed = Failed(call.xid, error)
             effects += (self._wording.outcome(call, failed, request_id) for request_id in call.carriers)
             effects += self._drop(call)
         return (*effects, StopTimer("roots"))
-
-
-def _nobody(question: InputRequest) -> Raw | ErrorObject:
-    """What a server is told that asks when nobody can be asked."""
-    if question.method == "elicitation/create":
-        # True: nobody chose anything.
-        return Raw(b'{"action":"cancel"}')
-    data = jsonrpc.value({"mcpbridge": {"reason": Reason.INPUT_UNAVAILABLE.value, "retryable": False}})
-    return ErrorObject(INTERNAL_ERROR, "No call of the client is open that this could be asked in", data)

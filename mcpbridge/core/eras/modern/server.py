@@ -243,7 +243,7 @@ class ServerPeer:
             found.pop("task", None)
         call = Call(next(self._exchanges), asked.method, found, [asked.id], asked.token, asked.level)
         self._calls.open(call)
-        return (*self._set_level(), Deliver(call.called()), *self._parking.put_deferred(call))
+        return (*self._set_level(), *self._parking.begin(call))
 
     def _set_level(self) -> Sequence[PeerEffect]:
         """A server of the session era has one level for all: the least severe that any open call wants."""

@@ -15,7 +15,7 @@ from mcpbridge.core.effects import Emit
 from mcpbridge.core.eras.modern.calls import Call
 from mcpbridge.core.eras.modern.envelope import COMPLETE, INPUT_REQUIRED, close_result
 from mcpbridge.core.error_mapping import error_for
-from mcpbridge.core.errors import ErrorObject
+from mcpbridge.core.errors import INTERNAL_ERROR, ErrorObject, Reason
 from mcpbridge.core.events import Completed, Envelope, Failed, InputRequest, Logged, Notified, Progressed
 from mcpbridge.core.jsonrpc import Error, Notification, Request, RequestId, Result
 
@@ -84,3 +84,12 @@ def input_requests(questions: Mapping[str, InputRequest]) -> Raw:
             entry["params"] = question.params
         entries[key] = jsonrpc.assemble(entry)
     return jsonrpc.assemble(entries)
+
+
+def nobody(question: InputRequest) -> Raw | ErrorObject:
+    """What a server is told that asks when nobody can be asked."""
+    if question.method == "elicitation/create":
+        # True: nobody chose anything.
+        return Raw(b'{"action":"cancel"}')
+    data = jsonrpc.value({"mcpbridge": {"reason": Reason.INPUT_UNAVAILABLE.value, "retryable": False}})
+    return ErrorObject(INTERNAL_ERROR, "No call of the client is open that this could be asked in", data)

@@ -35,6 +35,10 @@ OPENING = {
 FORM = {"message": "who?", "requestedSchema": {"type": "object", "properties": {}}}
 DONE = {"content": [{"type": "text", "text": "done"}]}
 
+#: What that server's opening becomes for a client, and what is put on every answer of it.
+MODERN = {**OPENING, "protocolVersion": VERSION}
+SERVER = {"io.modelcontextprotocol/serverInfo": OPENING["serverInfo"]}
+
 
 def raw(value: Any) -> Raw:
     """Plain Python as JSON."""
