@@ -1,95 +1,31 @@
-"""Tests for L{mcpbridge.downstream.pipes}."""
+"""
+Tests for L{mcpbridge.downstream.pipes}; progress is in L{tests.downstream.test_pipes_progress}.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-from typing import Any
 
 from twisted.internet.interfaces import IReadDescriptor
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from mcpbridge.core.errors import ErrorObject, LocalProtocolError
-from mcpbridge.core.jsonrpc import Error, Notification, Request, RequestId, Result, encode, value
+from mcpbridge.core.jsonrpc import Error, Notification, Request, Result, encode, value
 from mcpbridge.downstream.half_close import IHalfCloseableLink
 from mcpbridge.downstream.handover import Handover
-from mcpbridge.downstream.pipes import FLUSH, LATE_ANSWERS, PipeTransport
-from mcpbridge.downstream.reader import LOOK, PATIENCE
+from mcpbridge.downstream.pipes import FLUSH, LATE_ANSWERS
 from mcpbridge.interfaces import IClientTransport
 from mcpbridge.ledger import inbox
-from tests.downstream.manual import ManualReactor, Notes, drained, memory_file
+from tests.downstream.manual import ManualReactor, Notes, drained
+from tests.downstream.pipescase import PipesCase, ask
 
 TICK = Notification("tick")
 
 
-def progress(request_id: RequestId) -> tuple[Notification, RequestId]:
-    """How far a request has come, as a server tells it."""
-    return Notification("notifications/progress", value({"progressToken": request_id, "progress": 1})), request_id
-
-
-def ask(request_id: RequestId, method: str = "echo") -> bytes:
-    """A request's line."""
-    return encode(Request(request_id, method)) + b"\n"
-
-
-def names(heard: list[Any]) -> list[Any]:
-    """Messages, in short: an answer by its id, progress by its name."""
-    return [
-        [answer["id"] for answer in message] if isinstance(message, list) else message.get("id", "progress")
-        for message in heard
-    ]
-
-
-class PipesTests(SynchronousTestCase):
-    """One client."""
-
-    def setUp(self) -> None:
-        """A client with a daemon."""
-        self.reactor = ManualReactor()
-        self.its_stdin, self.stdin = os.pipe()
-        self.stdout, self.its_stdout = os.pipe()
-        self.memory = memory_file()
-        for fd in (self.its_stdin, self.its_stdout, self.memory, self.stdout):
-            self.addCleanup(os.close, fd)
-        self.addCleanup(self.close_stdin)
-        self.link = Notes()
-        self.transport = self.open()
-
-    def open(self) -> PipeTransport:
-        """As a daemon finds it."""
-        transport = PipeTransport(
-            self.reactor, os.dup(self.its_stdin), os.dup(self.its_stdout), Handover(os.dup(self.memory)), "linear"
-        )
-        self.addCleanup(transport.disconnect)
-        return transport
-
-    def connect(self, *lines: bytes) -> None:
-        """Begin, with what the client has said."""
-        self.transport.connect(self.link)
-        self.reactor.settle()
-        self.say(*lines)
-
-    def say(self, *lines: bytes) -> None:
-        """The client writes, and we read."""
-        for line in lines:
-            os.write(self.stdin, line)
-            self.reactor.settle()
-
-    def close_stdin(self) -> None:
-        """The client says no more."""
-        if self.stdin >= 0:
-            os.close(self.stdin)
-            self.stdin = -1
-
-    def answer(self, request_id: RequestId) -> None:
-        """As the owner does."""
-        self.transport.send(Result(request_id, value({})))
-
-    def heard(self) -> list[Any]:
-        """What the client has heard."""
-        return [json.loads(line) for line in drained(self.stdout).splitlines()]
+class PipesTests(PipesCase):
+    """What the client says, and what it hears."""
 
     def test_interfaces(self) -> None:
         """It promises what it promises."""
@@ -253,6 +189,10 @@ class PipesTests(SynchronousTestCase):
 
         self.assertLess(written, 1_000_001)
 
+
+class EndTests(PipesCase):
+    """One side, or both, end it."""
+
     def test_last_line(self) -> None:
         """A last line needs no newline."""
         self.transport.connect(self.link)
@@ -406,98 +346,9 @@ class PipesTests(SynchronousTestCase):
             (b"", (), -1), (self.transport.remembered(), self.transport.unanswered(), self.transport.fileno())
         )
 
-    def test_progress_read(self) -> None:
-        """An answer is not read together with progress of its own; one without progress goes out at once."""
-        self.connect(ask(1) + ask(2) + ask(3))
-        self.transport.send(*progress(1))
-        self.answer(2)
-        self.answer(1)
-        self.answer(3)
-        first = self.heard()
 
-        self.reactor.advance(LOOK)
-
-        self.assertEqual((["progress", 2], [1, 3]), (names(first), names(self.heard())))
-
-    def test_progress_read_before(self) -> None:
-        """Nothing is held if the client has read everything, nor for progress of what is not open."""
-        self.connect(ask(1) + ask(2))
-        self.transport.send(*progress(1))
-        first = self.heard()
-        self.answer(1)
-        self.transport.send(*progress(1))
-        self.transport.send(*progress(9))
-        self.answer(2)
-
-        self.assertEqual((["progress"], [1, "progress", "progress", 2]), (names(first), names(self.heard())))
-        self.assertEqual([], self.reactor.getDelayedCalls())
-
-    def test_progress_in_batch(self) -> None:
-        """A batch is held for any of its answers."""
-        self.connect(ask(1) + ask(2))
-        self.transport.send(*progress(1))
-        self.transport.send_batch([Result(2, value({})), Result(1, value({}))])
-        first = self.heard()
-
-        self.reactor.advance(LOOK)
-
-        self.assertEqual((["progress"], [[2, 1]]), (names(first), names(self.heard())))
-
-    def test_progress_of_forgotten(self) -> None:
-        """The id of a request that was given up may be used again."""
-        self.connect(ask(1))
-        self.transport.send(*progress(1))
-        self.transport.forget(1)
-        self.say(ask(1))
-        self.answer(1)
-
-        self.assertEqual(["progress", 1], names(self.heard()))
-
-    def test_progress_and_disconnect(self) -> None:
-        """An answer that is held still goes out when we end it, and counts as given."""
-        self.connect(ask(1))
-        self.transport.send(*progress(1))
-        self.answer(1)
-
-        gone = self.transport.disconnect()
-        self.assertNoResult(gone)
-        self.reactor.advance(PATIENCE)
-        self.reactor.settle()
-
-        self.successResultOf(gone)
-        self.assertEqual((["progress", 1], ()), (names(self.heard()), self.open().unanswered()))
-
-    def test_progress_and_half_close(self) -> None:
-        """Nor is a client let go before it has what is held for it."""
-        self.connect(ask(1))
-        self.close_stdin()
-        self.reactor.settle()
-        self.transport.send(*progress(1))
-        self.answer(1)
-        self.reactor.settle()
-        first = names(self.heard())
-
-        self.reactor.advance(LOOK)
-        self.reactor.settle()
-
-        self.assertEqual((["progress"], [1], "disconnected"), (first, names(self.heard()), self.link.told[-1][0]))
-
-    def test_progress_and_kill(self) -> None:
-        """A daemon that is killed while it holds an answer has not given it: the next one knows, and gives it once."""
-        self.connect(ask(1))
-        self.transport.send(*progress(1))
-        self.answer(1)
-        killed = self.transport
-
-        self.transport, self.link = self.open(), Notes()
-        open_requests = self.transport.unanswered()
-        self.connect()
-        self.answer(1)
-
-        self.assertEqual(((1,), ["progress", 1]), (open_requests, names(self.heard())))
-        killed.gone("it was killed")
-        self.reactor.advance(PATIENCE)
-        self.assertEqual([], self.heard())
+class FlowTests(PipesCase):
+    """What is held back, what waits for the client, and what is skipped."""
 
     def test_hold(self) -> None:
         """After a stop is planned answers of the client come in, and requests wait for the next daemon."""

@@ -101,8 +101,10 @@ class Endpoint:
         refused = self._guard.check_place(fields)
         if refused is None and _server(target) is None:
             # Before anybody is asked for a token: clients look for OAuth metadata here, and must not take us for a
-            # server that has some.
-            refused = refusal(404, "Not found: the endpoint of a server is /mcp/ and its name")
+            # server that has some. Those that were told 401 try to register, and show their user this text.
+            refused = refusal(
+                404, "Not found: servers are at /mcp/NAME; there is no login, clients send the http-token"
+            )
         return refused or self._guard.check_credentials(fields)
 
     def take(self, request: http.Request) -> None:

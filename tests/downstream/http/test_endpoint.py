@@ -60,6 +60,15 @@ class DoorTests(SynchronousTestCase):
         self.assertEqual('Bearer realm="mcpbridge"', refused.fields["www-authenticate"])
         self.assertEqual(("application/json", None), (refused.fields["content-type"], refused.json["id"]))
 
+    def test_no_login(self) -> None:
+        """A client without the token tries to register itself, and shows its user what it is answered."""
+        world = World(with_token=True)
+
+        registered = world.post({"redirect_uris": []}, {"Authorization": ""}, "/register").seen
+
+        expected = "Not found: servers are at /mcp/NAME; there is no login, clients send the http-token"
+        self.assertEqual((404, expected), (registered.status, registered.json["error"]["message"]))
+
     def test_no_cors(self) -> None:
         """Web pages are allowed nothing."""
         preflight = World().request("OPTIONS", headers={"Origin": f"http://{HOST}"}).seen
