@@ -111,6 +111,14 @@ class ImportTests(SynchronousTestCase):
 
         self.assertEqual(["mcpbridge", "mcpbridge.version"], done.stdout.split())
 
+    def test_unused_endpoint(self) -> None:
+        """The daemon takes no memory for the HTTP endpoint until one is wanted."""
+        code = "import sys, mcpbridge.service.daemon; print('mcpbridge.downstream.http.site' in sys.modules)"
+
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+
+        self.assertEqual("False", done.stdout.strip(), done.stderr)
+
 
 class OfferTests(SynchronousTestCase):
     """What modules offer."""

@@ -16,16 +16,14 @@ def full_jitter(
 ) -> Callable[[int], float]:
     """
     Exponential backoff where the wait is drawn anew, from nothing up to the whole of the present ceiling. Clients that
-    lost their
-    server at the same instant so spread over the whole interval.
+    lost their server at the same instant so spread over the whole interval.
 
     @param random: gives a number from 0 up to and without 1, such as C{random.Random().random}.
     @param initial: the ceiling for attempt 0, in seconds.
     @param factor: what the ceiling grows by with each attempt that failed.
     @param maximum: the ceiling never passes this, in seconds.
     @return: a policy with the signature of the C{retryPolicy} that Twisted's C{ClientService} takes: how many attempts
-        failed in a
-        row to seconds.
+        failed in a row to seconds.
     """
 
     def delay(attempt: int) -> float:

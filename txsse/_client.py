@@ -32,8 +32,7 @@ def open_with(
     @param headers: to send along, for instance C{Authorization}. They win over those that are set here.
     @param clock: handed to treq, which would else reach for the global reactor.
     @return: takes the last event id, makes one GET, and gives the response as soon as its head is there. Cancelling the
-        Deferred
-        closes the connection.
+        Deferred closes the connection.
     """
 
     def open(last_event_id: str) -> Deferred[IResponse]:

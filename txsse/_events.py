@@ -29,8 +29,7 @@ class Event:
         The data as text.
 
         Ill-formed UTF-8 becomes U+FFFD. Line ends are ASCII, and no ill-formed sequence reaches across one, so this
-        equals what
-        decoding the whole stream first (WHATWG HTML 9.2.5) would have given.
+        equals what decoding the whole stream first (WHATWG HTML 9.2.5) would have given.
         """
         return self.raw.decode("utf-8", "replace")
 
@@ -49,6 +48,5 @@ class Retry:
 MAX_RETRY = 10**15 - 1
 """
 Milliseconds. The standard sets no bound, and a line has room for a number that takes seconds to convert: this one, some
-30,000 years,
-stands for all that are larger.
+30,000 years, stands for all that are larger.
 """

@@ -16,8 +16,7 @@ class IdleTimer:
     Calls back when nothing has happened for a while.
 
     L{touch} is called for every chunk, so it only notes the time: a single delayed call looks at the note when it is
-    due, and comes
-    back later if there is time left.
+    due, and comes back later if there is time left.
     """
 
     _clock: IReactorTime

@@ -27,9 +27,8 @@ _LF = 0x0A
 
 _WINDOW = 64 * 1024
 # Splitting into lines costs up to some 40 times the input (an object for each line of two bytes). Done on a window at a
-# time
-# the cost is bounded, also when a decompressor hands over 60 MB at once. It is what a transport delivers, which then
-# goes unsliced.
+# time the cost is bounded, also when a decompressor hands over 60 MB at once. It is what a transport delivers, which
+# then goes unsliced.
 
 
 class EventParser:
@@ -43,8 +42,7 @@ class EventParser:
         """
         @param max_event_size: the most bytes of data in one event, line ends between data lines included.
         @param last_event_id: what an earlier connection to the same source ended with, so that events before the first
-            C{id} field
-            of this one carry it, as browsers do.
+            C{id} field of this one carry it, as browsers do.
         """
         self._max_event_size = max_event_size
         self._max_line_size = max_event_size + len(b"data: ")
@@ -61,8 +59,7 @@ class EventParser:
     def last_event_id(self) -> str:
         """
         What a reconnection would send as C{Last-Event-ID}. It changes at the blank line that ends a block, also of a
-        block without
-        data (WHATWG HTML 9.2.6, dispatch, step 1).
+        block without data (WHATWG HTML 9.2.6, dispatch, step 1).
         """
         return self._last_event_id
 
@@ -72,8 +69,7 @@ class EventParser:
 
         @return: what these bytes completed, in order.
         @raise EventTooLarge: a line, an event, an id or a name is over its limit. Events that were complete by then are
-            in its
-            C{completed}. The parser is of no use after that, and says so again when fed.
+            in its C{completed}. The parser is of no use after that, and says so again when fed.
         """
         if self._breach is not None:
             raise EventTooLarge(*self._breach)
@@ -186,8 +182,7 @@ class EventParser:
         data = self._data
         if data is not None:
             # The data buffer is not empty as soon as there was a data field, be it an empty one: each appends a line
-            # feed, and
-            # only after the test for emptiness is the last one taken off (9.2.6, dispatch, steps 2 and 3).
+            # feed, and only after the test for emptiness is the last one taken off (9.2.6, dispatch, steps 2 and 3).
             found.append(Event(self._name or "message", bytes(data), self._id))
             self._data = None
         self._name = ""

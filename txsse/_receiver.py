@@ -32,8 +32,7 @@ class EventReceiver(Protocol):
     The protocol for C{response.deliverBody}. It owns the connection under the response until the stream is over.
 
     It is also a push producer of events: while paused nothing is called, not even for events of a chunk that is here
-    already, and
-    the transport is told to stop reading. The end of the stream then waits its turn behind them.
+    already, and the transport is told to stop reading. The end of the stream then waits its turn behind them.
     """
 
     _log = Logger()
@@ -51,8 +50,7 @@ class EventReceiver(Protocol):
         @param clock: what the idle timeout is measured by.
         @param parser: for limits and a C{last_event_id} other than the default ones; used for this stream only.
         @param idle_timeout: in seconds. A stream is given up with L{IdleTimeout} when no byte came for that long; bytes
-            of a comment
-            count. The time while paused does not. L{None} waits for ever.
+            of a comment count. The time while paused does not. L{None} waits for ever.
         """
         self._receiver = receiver
         self._parser = EventParser() if parser is None else parser

@@ -2,8 +2,7 @@
 A stream that comes back.
 
 What a response means is decided by a judge handed in (L{txsse.judge_strictly} is one), how it is asked for by an
-C{open} handed in
-(L{txsse.open_with} makes one). Here is only the order of things: connect, read, wait, again.
+C{open} handed in (L{txsse.open_with} makes one). Here is only the order of things: connect, read, wait, again.
 """
 
 from __future__ import annotations
@@ -126,17 +125,15 @@ class ReconnectingEventSource(Service):
     ) -> None:
         """
         @param open: asks for the stream. Takes the last event id (C{""} for none); its result is the response as soon
-            as the head
-            is there, with the body unread. It is cancelled when it takes too long, or when the service is stopped.
+            as the head is there, with the body unread. It is cancelled when it takes too long, or when the service is
+            stopped.
         @param receiver: is told the events of all streams, and the end of each, but not of attempts that failed.
         @param clock: what all times are measured by.
         @param retry_policy: seconds to wait on top of the reconnection time, given how many attempts failed in a row: 0
-            after a
-            stream that was open. By default L{full_jitter}.
+            after a stream that was open. By default L{full_jitter}.
         @param on_response: decides what a response means. It may look at the head only.
         @param on_failure: decides whether a failure, of an attempt or of an open stream, is worth another attempt. The
-            end of a
-            response that the server finished is not a failure, and always is.
+            end of a response that the server finished is not a failure, and always is.
         @param connect_timeout: how long C{open} may take, in seconds.
         @param idle_timeout: how long an open stream may be silent, in seconds; see L{EventReceiver}.
         @param max_event_size: in bytes; see L{EventParser}.
@@ -187,8 +184,7 @@ class ReconnectingEventSource(Service):
     def when_closed(self) -> Deferred[None]:
         """
         @return: fires with L{None} when the service was stopped, or the server said that there is no more to come.
-            Fails with the
-            reason when the source gave up: by default L{UnexpectedResponse} or L{EventTooLarge}.
+            Fails with the reason when the source gave up: by default L{UnexpectedResponse} or L{EventTooLarge}.
         """
         observer: Deferred[None] = Deferred()
         if self._cycle.closed:

@@ -111,8 +111,8 @@ class EventStream:
 
         @raise ValueError: C{event}, C{id} or C{retry} cannot be written.
         @raise StreamOverflow: the client does not read, and with this one too much would wait. It was not queued; the
-            stream is as
-            it was before. L{when_ready} tells when there is room, L{abort} is for readers who have had their chance.
+            stream is as it was before. L{when_ready} tells when there is room, L{abort} is for readers who have had
+            their chance.
         @raise RuntimeError: the stream was not started.
         """
         self._write(format_event(data, event=event, id=id, retry=retry))
@@ -153,8 +153,7 @@ class EventStream:
     def when_ready(self) -> Deferred[None]:
         """
         @return: fires as soon as the client reads again and nothing waits for it, which may be now; and when the stream
-            is over, so
-            look at L{closed} afterwards.
+            is over, so look at L{closed} afterwards.
         """
         return self._observe(self._ready_observers, not self._paused or self._closed)
 

@@ -58,8 +58,7 @@ _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 def judge_strictly(response: IResponse) -> Verdict:
     """
     WHATWG HTML 9.2.2, the response steps of the constructor: 200 with the right type is a stream, and everything else
-    is the end. 204 is how a server says so
-    (9.2.1), hence no error.
+    is the end. 204 is how a server says so (9.2.1), hence no error.
     """
     if response.code == 200 and _essence(response) == "text/event-stream":
         return Accept()
@@ -71,8 +70,7 @@ def judge_strictly(response: IResponse) -> Verdict:
 def judge_patiently(response: IResponse) -> Verdict:
     """
     Like L{judge_strictly}, save for codes that a server or a proxy sends while it is overloaded or being restarted.
-    These are tried
-    again, after C{Retry-After} if there is one (RFC 9110 10.2.3).
+    These are tried again, after C{Retry-After} if there is one (RFC 9110 10.2.3).
     """
     if response.code in _PASSING:
         return TryAgain(_retry_after(response))

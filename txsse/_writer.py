@@ -18,14 +18,12 @@ def format_event(
     Line ends within the data (CR, LF, CRLF) become line feeds at the reader: the format has no way to tell them apart.
 
     @param data: text, or bytes that are UTF-8 already. C{""} is an event with empty data. With L{None} nothing is
-        dispatched at the
-        reader, but C{id} and C{retry} count.
+        dispatched at the reader, but C{id} and C{retry} count.
     @param event: the event type; without it readers say C{message}.
     @param id: what the reader shall send as C{Last-Event-ID} when it reconnects; C{""} takes an earlier one back.
     @param retry: the reconnection time in milliseconds.
     @raise ValueError: C{event} or C{id} would end its line early, C{id} has a NUL (readers ignore such a field),
-        C{retry} is
-        negative, or text cannot be encoded as UTF-8.
+        C{retry} is negative, or text cannot be encoded as UTF-8.
     """
     parts = []
     if event is not None:

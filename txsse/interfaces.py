@@ -33,8 +33,6 @@ class IEventReceiver(Interface):
         itself.
 
         @param reason: L{None} when the server ended the response as HTTP wants it, or closed a connection whose length
-            nobody
-            announced. Else what happened: a connection lost half way, L{txsse.EventTooLarge}, L{txsse.IdleTimeout}, or
-            whatever
-            C{event_received} raised.
+            nobody announced. Else what happened: a connection lost half way, L{txsse.EventTooLarge},
+            L{txsse.IdleTimeout}, or whatever C{event_received} raised.
         """

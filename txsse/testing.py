@@ -89,12 +89,14 @@ class MemoryEventServer:
 
         >>> server = MemoryEventServer()
         >>> receiver = EventRecorder()
-        >>> source = ReconnectingEventSource(open_with(server.client, server.url, clock=server.clock), receiver,
-        server.clock)
+        >>> ask = open_with(server.client, server.url, clock=server.clock)
+        >>> source = ReconnectingEventSource(ask, receiver, server.clock)
         >>> server.will_refuse(503)
         >>> source.startService()
         >>> server.advance(60)
         >>> server.connections[-1].send("hello", id="1")
+        >>> receiver.events
+        [Event(name='message', raw=b'hello', id='1')]
 
     @ivar clock: the time of the server; give it to the client as well.
     @ivar client: a treq client all of whose requests end up here, whatever their URL.

@@ -16,7 +16,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from msgspec import Raw
@@ -32,7 +32,6 @@ from mcpbridge.core.errors import ConfigurationError, Reason
 from mcpbridge.core.events import ExchangeId
 from mcpbridge.core.printable import printable
 from mcpbridge.downstream.http.settings import EndpointSettings
-from mcpbridge.downstream.http.site import Site, open_site
 from mcpbridge.downstream.listening import Listener, listen, tell_ready
 from mcpbridge.downstream.pipes import PipeTransport
 from mcpbridge.downstream.relays import Hello, RelayFactory
@@ -43,6 +42,9 @@ from mcpbridge.service.snapshots import SnapshotStore
 from mcpbridge.service.transports import Transports
 from mcpbridge.service.upstreams import UpstreamService
 from mcpbridge.version import VERSION
+
+if TYPE_CHECKING:
+    from mcpbridge.downstream.http.site import Site
 
 #: A planned stop waits so long for what is under way, in seconds. Service managers kill after 10 to 90.
 DRAIN = 8.0
@@ -124,6 +126,9 @@ class Daemon(service.Service):
         _raise_descriptor_limit()
         return_large_blocks()
         if self._options.http is not None:
+            # Few want it, and the others are spared its megabyte.
+            from mcpbridge.downstream.http.site import open_site
+
             # Before the socket, which relays take for a daemon that serves them.
             self._site = open_site(
                 self._reactor, self._options.http, self._options.state_dir, self._attach_http, tools=self._tools
