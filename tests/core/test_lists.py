@@ -1,5 +1,5 @@
 """
-Tests for L{mcpbridge.core.lists}, where L{tests.core.test_bridge} does not reach.
+Tests for L{mcpbridge.core.lists}, where L{tests.core.test_bridge_lists} does not reach.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Tests for L{mcpbridge.core.wishes}, where L{tests.core.test_bridge} does not reach.
+Tests for L{mcpbridge.core.wishes}, where L{tests.core.test_bridge_wishes} does not reach.
 """
 
 from __future__ import annotations

@@ -44,6 +44,24 @@ T2_CLIENT: tuple[str, Any] = ("2026-07-28", {"elicitation": {}, **EXTENSION})
 MODERN_CLIENT: tuple[str, Any] = ("2026-07-28", {"elicitation": {}})
 OLD_CLIENT: tuple[str, Any] = ("2025-03-26", {})
 
+#: Of a server of the session dialect: what it lists, and a task of its.
+TOOLS: Any = {
+    "tools": [
+        {"name": "only", "inputSchema": {"type": "object"}, "execution": {"taskSupport": "required"}},
+        {"name": "either", "inputSchema": {"type": "object"}, "execution": {"taskSupport": "optional"}},
+        {"name": "never", "inputSchema": {"type": "object"}},
+    ]
+}
+
+WORKING: Any = {
+    "taskId": "t",
+    "status": "working",
+    "createdAt": "c",
+    "lastUpdatedAt": "l",
+    "ttl": 9,
+    "pollInterval": 500,
+}
+
 
 def raw(value: Any) -> Raw:
     """JSON."""
@@ -133,6 +151,15 @@ class Ends:
     def closes(self) -> list[Any]:
         """The client is gone."""
         return self._read(self.desk.close())
+
+
+def knowing(client: tuple[str, Any], **more: Any) -> Ends:
+    """A client of a server of the session dialect, whose tools are known."""
+    ends = Ends(client, T1_SERVER, **more)
+    ends.calls(2, "tools/call", {"name": "never"})
+    ends.answers(1000, TOOLS)
+    ends.answers(2, {"content": []})
+    return ends
 
 
 def _words(event: Any) -> tuple[Any, ...]:

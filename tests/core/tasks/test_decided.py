@@ -5,8 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from mcpbridge.core.events import Notified, TasksWatched
-from tests.core.tasks.desks import T1_SERVER, T2_CLIENT, Ends, raw
-from tests.core.tasks.test_desk import TOOLS
+from tests.core.tasks.desks import T1_SERVER, T2_CLIENT, TOOLS, Ends, raw
 from tests.core.tasks.test_sights import FORM, OURS, SHOWN, TASK, running
 
 

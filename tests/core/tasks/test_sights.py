@@ -8,8 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mcpbridge.core.errors import ErrorObject
 from mcpbridge.core.events import Cancelled, InputWithdrawn
-from tests.core.tasks.desks import T1_SERVER, T2_CLIENT, Ends
-from tests.core.tasks.test_desk import TOOLS
+from tests.core.tasks.desks import T1_SERVER, T2_CLIENT, TOOLS, Ends
 
 TASK: Any = {"taskId": "t", "status": "working", "createdAt": "c", "lastUpdatedAt": "l", "ttl": 9, "pollInterval": 5}
 SHOWN: Any = {

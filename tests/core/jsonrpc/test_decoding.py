@@ -1,16 +1,14 @@
 """
-Tests for L{mcpbridge.core.jsonrpc}.
+Tests for L{mcpbridge.core.jsonrpc.decoding}.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 import tracemalloc
 from typing import Any
 
-import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
@@ -19,7 +17,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from mcpbridge.core import jsonrpc
 from mcpbridge.core.errors import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, ErrorObject
 from mcpbridge.core.jsonrpc import Batch, Error, InvalidMessage, Notification, Request, Result
-from mcpbridge.core.jsonrpc.surrogates import cut_elements, cut_members
 
 MIB = 1024 * 1024
 
@@ -167,11 +164,6 @@ class IdTests(SynchronousTestCase):
         for text in ("null", "true", "1.0", "1e0", "-0", "[1]", "{}", "1" * 4300, '"' + "a" * 4096 + '"'):
             self.assertEqual((INVALID_REQUEST, None, None), refused(request(text)), text[:20])
 
-    def test_ids_come_back_as_they_went(self) -> None:
-        """An id is written as the value that was read."""
-        for one in (0, -1, 2**70, "1", "", "\ud800", 'a"b\\', "é\n"):
-            self.assertEqual(one, json.loads(jsonrpc.encode_id(one)))
-
     def test_null_id_of_an_error(self) -> None:
         """An error may have no id, where the request's could not be read."""
         error = Error(None, ErrorObject(-32700, "no"))
@@ -226,15 +218,6 @@ class ResponseTests(SynchronousTestCase):
         """An id alone could be meant as either."""
         self.assertEqual((INVALID_REQUEST, 1, 1), refused(b'{"jsonrpc":"2.0","id":1}'))
         self.assertEqual((INVALID_REQUEST, None, None), refused(b"{}"))
-
-    def test_answer_of_an_invalid_message(self) -> None:
-        """It says what to answer."""
-        try:
-            jsonrpc.decode(request("3", '"method":7'))
-        except InvalidMessage as invalid:
-            answer = invalid.answer
-
-        self.assertEqual(Error(3, ErrorObject(INVALID_REQUEST, "Invalid request: a method is a string")), answer)
 
 
 class GarbageTests(SynchronousTestCase):
@@ -389,153 +372,3 @@ class BatchTests(SynchronousTestCase):
             b'[{"jsonrpc":"2.0","id":1,"result":{}},{"jsonrpc":"2.0","id":"a","error":{"code":1,"message":"m"}}]',
             jsonrpc.encode_batch(answers),
         )
-
-
-class EncodeTests(SynchronousTestCase):
-    """Messages to bytes."""
-
-    def test_messages(self) -> None:
-        """One line each."""
-        table: dict[bytes, jsonrpc.Message] = {
-            b'{"jsonrpc":"2.0","id":1,"method":"m"}': Request(1, "m"),
-            b'{"jsonrpc":"2.0","id":"1","method":"m","params":{ }}': Request("1", "m", Raw(b"{ }")),
-            b'{"jsonrpc":"2.0","method":"m","params":{}}': Notification("m", Raw(b"{}")),
-            b'{"jsonrpc":"2.0","id":1,"result":[1e400],"x":1}': Result(1, Raw(b"[1e400]"), (("x", Raw(b"1")),)),
-            b'{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"\\u00e9","data":2}}': Error(
-                1, ErrorObject(-1, "é", Raw(b"2"))
-            ),
-        }
-
-        for line, message in table.items():
-            self.assertEqual(line, jsonrpc.encode(message))
-            self.assertEqual(message, jsonrpc.decode(line))
-
-    def test_pretty_printed(self) -> None:
-        """What came on several lines goes on one, its strings untouched."""
-        text = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "m", "params": {"a\n": ["\r", 1]}}, indent=2)
-
-        line = jsonrpc.encode(jsonrpc.decode(text.replace("\n", "\r\n").encode()))  # type: ignore[arg-type]  # no batch
-
-        self.assertNotIn(b"\n", line)
-        self.assertNotIn(b"\r", line)
-        self.assertEqual(json.loads(text), json.loads(line))
-
-    def test_big_integers_and_fractions(self) -> None:
-        """Numbers are not looked at."""
-        params = b'{"a":123456789012345678901234567890,"b":1e400,"c":-0,"d":1.10,"e":1E+2}'
-
-        message = jsonrpc.decode(b'{"jsonrpc":"2.0","id":1,"method":"m","params":' + params + b"}")
-
-        assert isinstance(message, Request)
-        self.assertEqual(Raw(params), message.params)
-
-
-class PartsTests(SynchronousTestCase):
-    """Objects and arrays as they came."""
-
-    def test_members(self) -> None:
-        """An object comes apart and together again."""
-        raw = Raw(b'{"b":[1, 2],"a":"\\ud800","c":{}}')
-
-        found = jsonrpc.members(raw)
-
-        self.assertEqual([("b", Raw(b"[1, 2]")), ("a", Raw(b'"\\ud800"')), ("c", Raw(b"{}"))], list(found.items()))
-        self.assertEqual(raw, jsonrpc.assemble(found))
-        self.assertEqual(Raw(b"{}"), jsonrpc.assemble({}))
-
-    def test_elements(self) -> None:
-        """So does an array."""
-        raw = Raw(b'[{"a": 1},"\\udc00",3]')
-
-        found = jsonrpc.elements(raw)
-
-        self.assertEqual([Raw(b'{"a": 1}'), Raw(b'"\\udc00"'), Raw(b"3")], found)
-        self.assertEqual(raw, jsonrpc.array(found))
-
-    def test_wrong_kind(self) -> None:
-        """What is another kind of value is refused, with lone surrogates or without."""
-        for data in (b"[]", b"null", b'"x"', b'["\\ud800"]', b'"\\ud800"'):
-            self.assertRaises(InvalidMessage, jsonrpc.members, Raw(data))
-        for data in (b"{}", b"1", b'{"a":"\\ud800"}'):
-            self.assertRaises(InvalidMessage, jsonrpc.elements, Raw(data))
-
-    def test_strings(self) -> None:
-        """Text survives, lone surrogates too; what is no string has none."""
-        for text in ("", "a", "é\u2028", "\ud800", '"\\\n', "\U0001f600"):
-            self.assertEqual(text, jsonrpc.decode_string(Raw(jsonrpc.encode_string(text))))
-        self.assertEqual([None, None, None], [jsonrpc.decode_string(raw) for raw in (None, Raw(b"1"), Raw(b"{}"))])
-
-    def test_read(self) -> None:
-        """A value as plain Python, whatever its numbers are."""
-        raw = Raw(b'{"a":[1,1.5,null],"b":' + b"9" * 5000 + b"}")
-
-        self.assertEqual({"a": [1, 1.5, None], "b": float("inf")}, jsonrpc.read(raw))
-
-    def test_value_and_canonical(self) -> None:
-        """Plain Python as JSON; equal values in one form."""
-        self.assertEqual(Raw(b'{"b":1,"a":"\\ud800"}'), jsonrpc.value({"b": 1, "a": "\ud800"}))
-        self.assertEqual(jsonrpc.canonical({"a": 1, "b": [2]}), jsonrpc.canonical({"b": [2], "a": 1}))
-
-
-#: JSON values with what breaks readers more often than chance would have it.
-texts = st.text(max_size=8) | st.sampled_from(["\ud83d", "\udc00x", "\u2028", "\\", '"', "\\ud800"])
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.integers(2**63, 2**200) | st.floats(allow_nan=False) | texts,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
-    max_leaves=12,
-)
-layouts: list[dict[str, Any]] = [{}, {"indent": 1}, {"separators": (" ,", " : ")}, {"ensure_ascii": False}]
-
-
-def written(value: object, layout: dict[str, Any]) -> str:
-    """A JSON text of this value. A lone surrogate has no UTF-8, so it stays an escape."""
-    try:
-        text = json.dumps(value, **layout).replace("Infinity", "1e999")
-        text.encode("utf-8")
-        return text
-    except UnicodeEncodeError:
-        return json.dumps(value).replace("Infinity", "1e999")
-
-
-class PropertyTests(SynchronousTestCase):
-    """What holds for every message."""
-
-    @settings(max_examples=300, derandomize=True, deadline=None)
-    @given(st.dictionaries(texts, values, max_size=4), st.sampled_from(layouts))
-    def test_params_stay_as_they_are(self, params: dict[str, object], layout: dict[str, Any]) -> None:
-        """The bytes of C{params} are the same before and behind, but for line breaks between tokens."""
-        text = written(params, layout).encode()
-        data = b'{ "params" : ' + text + b', "id" : 1, "jsonrpc": "2.0", "method": "m" }'
-
-        message = jsonrpc.decode(data)
-
-        assert isinstance(message, Request)
-        self.assertEqual(Raw(text.replace(b"\n", b" ")), message.params)
-        self.assertEqual(message, jsonrpc.decode(jsonrpc.encode(message)))
-
-    @settings(max_examples=300, derandomize=True, deadline=None)
-    @given(values, st.sampled_from(layouts))
-    def test_results_stay_as_they_are(self, value: object, layout: dict[str, Any]) -> None:
-        """So are those of C{result} and of an error's C{data}."""
-        text = written(value, layout).encode()
-        expected = Raw(text.replace(b"\n", b" "))
-
-        found = [
-            jsonrpc.decode(b'{"jsonrpc":"2.0","id":1,"result":' + text + b"}"),
-            jsonrpc.decode(b'{"jsonrpc":"2.0","id":1,"error":{"data":' + text + b',"code":1,"message":"m"}}'),
-        ]
-
-        self.assertEqual([Result(1, expected), Error(1, ErrorObject(1, "m", expected))], found)
-
-    @settings(max_examples=300, derandomize=True, deadline=None)
-    @given(st.dictionaries(texts, values, max_size=4), st.lists(values, max_size=4), st.sampled_from(layouts))
-    def test_cut_like_msgspec(self, found: dict[str, object], row: list[object], layout: dict[str, Any]) -> None:
-        """What msgspec would take too is cut in the same places by the slow path."""
-        text = written(found, layout).encode()
-        line = written(row, layout).encode()
-        try:
-            expected = (msgspec.json.decode(text, type=dict[str, Raw]), msgspec.json.decode(line, type=list[Raw]))
-        except msgspec.DecodeError:
-            return
-
-        self.assertEqual(expected, (cut_members(text), cut_elements(line, expected[1])))
