@@ -111,9 +111,9 @@ class ImportTests(SynchronousTestCase):
 
         self.assertEqual(["mcpbridge", "mcpbridge.version"], done.stdout.split())
 
-    def test_unused_endpoint(self) -> None:
-        """The daemon takes no memory for the HTTP endpoint until one is wanted."""
-        code = "import sys, mcpbridge.service.daemon; print('mcpbridge.downstream.http.site' in sys.modules)"
+    def test_no_web_server(self) -> None:
+        """The daemon takes no memory for a web server until one is wanted: the HTTP endpoint, or a login."""
+        code = "import sys, mcpbridge.service.daemon; print('twisted.web.server' in sys.modules)"
 
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
 
