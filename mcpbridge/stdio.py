@@ -114,7 +114,9 @@ class Relay:
             self.refusal = sentence
             return
         os.write(2, f"mcpbridge: {sentence}\n".encode("utf-8", "backslashreplace"))
-        self.leave(1)
+        from mcpbridge.orphan.refusal import refuse
+
+        refuse(self, sentence)
 
     def leave(self, status: int) -> "NoReturn":
         """End the process, and leave the descriptors as they were found."""

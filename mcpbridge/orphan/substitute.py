@@ -30,14 +30,21 @@ _RESTARTED = "bridge_restarted"
 
 
 class Substitute:
-    """Serves one client, with errors."""
+    """
+    Serves one client, with errors.
 
-    def __init__(self, relay: Relay, sentence: str) -> None:
+    @ivar answers: how many requests were answered.
+    """
+
+    def __init__(self, relay: Relay, sentence: str, is_final: bool = False) -> None:
         """
         @param sentence: why there is no daemon; may be empty.
+        @param is_final: there will be none for this client.
         """
         self._relay = relay
         self._sentence = sentence
+        self._is_final = is_final
+        self.answers = 0
         self._memory = Memory(os.dup(relay.memory))
         self._inbox = Inbox(self._memory)
         self._slots = Slots(self._memory, self._inbox.position)
@@ -69,7 +76,7 @@ class Substitute:
         self._write()
         if self._ended and not self._queue:
             self._relay.finish()
-            self._relay.leave(0)
+            self._relay.leave(int(self._is_final))
 
     def close(self) -> None:
         """Leave the rest to a daemon."""
@@ -127,12 +134,18 @@ class Substitute:
             slot = None
             if request_id not in self._slots.taken and self._slots.claim(request_id, self._inbox.after):
                 slot = self._slots.answer(request_id)
-            because = f" ({self._sentence})" if self._sentence else ""
-            text = f"the mcpbridge daemon does not run{because}; it is looked for, ask again in a few seconds"
-            self._queue.append((self._error(request_id, text, _UNREACHABLE), slot))
+            self.answers += 1
+            self._queue.append((self._error(request_id, self._reason(), _UNREACHABLE), slot))
+
+    def _reason(self) -> str:
+        if self._is_final:
+            return self._sentence
+        because = f" ({self._sentence})" if self._sentence else ""
+        return f"the mcpbridge daemon does not run{because}; it is looked for, ask again in a few seconds"
 
     def _error(self, request_id: int | str, text: str, reason: str) -> bytes:
-        data = {"reason": reason, "upstream": self._relay.server, "retryable": reason == _UNREACHABLE}
+        may_help = reason == _UNREACHABLE and not self._is_final
+        data = {"reason": reason, "upstream": self._relay.server, "retryable": may_help}
         return _fault(request_id, -32603, f"{self._relay.server}: {text}", {"mcpbridge": data})
 
     def _write(self) -> None:

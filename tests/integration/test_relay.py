@@ -81,13 +81,27 @@ class AttachedTests(Case):
         self.assertEqual((b"", 0), (client.hear_line(), client.status()))
 
     def test_unknown_server(self) -> None:
-        """A daemon that has no such server says so, in one line."""
+        """A daemon that has no such server says so: in one line to humans, and to the client in an error."""
         client = self.place.relay("unknown-one")
 
+        client.ask(1, "server/discover")
+        client.ask("two", "initialize")
+
+        text = "unknown-one: no such server"
+        answers = [client.hear(), client.hear()]
         self.assertEqual(
-            (1, "mcpbridge: unknown-one: no such server\n", b""),
-            (client.status(), client.complaint(), client.hear_line()),
+            [(1, f"unknown-one: {text}"), ("two", f"unknown-one: {text}")],
+            [(answer["id"], answer["error"]["message"]) for answer in answers],
         )
+        self.assertEqual((1, f"mcpbridge: {text}\n", b""), (client.status(), client.complaint(), client.hear_line()))
+
+    def test_unknown_server_of_nobody(self) -> None:
+        """A client that is gone needs no answer."""
+        client = self.place.relay("unknown-one")
+
+        client.close_stdin()
+
+        self.assertEqual((1, b""), (client.status(), client.hear_line()))
 
     def test_signals(self) -> None:
         """SIGINT and SIGTERM end the relay, without a word and at once, and leave the pipes as they were."""
