@@ -33,6 +33,8 @@ _POLL = 0.05
 _MAX_ANSWER = 16 * 1024 * 1024
 #: Objects in one cell of a table; C{--json} has them all.
 _SHOWN = 4
+#: Characters of one word. The cause of an error, which is the last that a child said, stands at its end.
+_LONGEST = 2000
 #: C{struct ucred} of unix(7): process, user, group.
 _CREDENTIALS = struct.Struct("3i")
 
@@ -148,7 +150,7 @@ def _word(value: Any) -> str:
         case bool():
             return "yes" if value else "no"
         case str():
-            return printable(value)
+            return printable(value, _LONGEST)
         case float():
             return f"{value:.1f}"
         case list() if all(isinstance(item, str) for item in value):

@@ -72,6 +72,12 @@ class LinesTests(SynchronousTestCase):
         """Names and words of servers cannot move the cursor."""
         self.assertEqual(["a\\x1b: b\\nc"], lines({"a\x1b": "b\nc"}))
 
+    def test_end_of_an_error(self) -> None:
+        """What a child said last is shown, since that is why it died."""
+        links = [{"last_error": "its last words: " + "x" * 1000 + " KEY is not set"}]
+
+        self.assertTrue(lines({"upstreams": {"linear": {"links": links}}})[-1].endswith("x KEY is not set"))
+
     def test_no_object(self) -> None:
         """Anything else is a line."""
         self.assertEqual([["word"], ["-"], ["[1]"]], [lines("word"), lines(None), lines([1])])

@@ -110,9 +110,10 @@ class Negotiation:
 
     def close(self, loss: Loss) -> Sequence[PeerEffect]:
         """See L{mcpbridge.core.interfaces.IClientPeer}."""
-        first = self._trying == MODERN and self._first_answer is None
-        if first and not self._verdict.fixed and loss.fate is Fate.UNKNOWN and loss.reason not in _OUR_WISH:
-            # Some end when they are spoken to before initialize.
+        # Asked, and no answer yet: the only question so far, or the one before C{initialize}.
+        unanswered = self._late is not None or (self._trying == MODERN and self._first_answer is None)
+        if unanswered and not self._verdict.fixed and loss.fate is Fate.UNKNOWN and loss.reason not in _OUR_WISH:
+            # Some end when they are spoken to before initialize, or when they are spoken to again after that.
             self._verdict.era = LEGACY
         self._trying = self._late = None
         return self._peer.close(loss)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mcpbridge.orphan.relay import Relay
 
-#: Seconds without a daemon after which the relay itself answers. A daemon starts in less than one.
+#: Seconds, from when a daemon is to be started, after which the relay itself answers. It starts in less than one.
 PATIENCE = 5.0
 #: Seconds that a daemon which is stopped on purpose gets to come back before the relay brings it back.
 PLANNED = 3.0
@@ -55,7 +55,7 @@ class _Gap:
         self._sentence = relay.refusal
         self._start_at = time.monotonic() + (PLANNED if relay.stopping else 0.0)
         self._planned = relay.stopping and not _waits(relay.memory)
-        self._serve_at = time.monotonic() + (0.0 if relay.refusal else PATIENCE)
+        self._serve_at = time.monotonic() if relay.refusal else self._start_at + PATIENCE
         self._substitute: Substitute | None = None
 
     def bridge(self) -> _socket.socket:
@@ -71,7 +71,8 @@ class _Gap:
                 if self._substitute is not None:
                     self._substitute.close()
                 return connection
-            self.wait({}, pause)
+            until_start = self._start_at - time.monotonic()
+            self.wait({}, min(pause, until_start) if until_start > 0 else pause)
             pause = min(2 * pause, LAST_PAUSE)
             if pause == LAST_PAUSE:
                 self._sentence, self._relay.refusal = self._relay.refusal or self._sentence, ""
@@ -102,7 +103,7 @@ class _Gap:
         if events:
             self._planned = False
             if events & select.POLLIN:
-                self._serve_at = time.monotonic() + PATIENCE
+                self._serve_at = max(time.monotonic(), self._start_at) + PATIENCE
             else:
                 # It has closed its end and wants nothing: no reason to start anything.
                 self._serve_at, self._start_at = time.monotonic(), float("inf")

@@ -125,9 +125,9 @@ class StandardError:
         return [self._shown(line) for line in self._kept]
 
     def last_words(self) -> str:
-        """The last few lines as one; empty if there are none."""
+        """The last few lines as one, but those that only underline others; empty if there are none."""
         lines = [line.strip() for line in self.tail()[-_LAST_WORDS_LINES:]]
-        text = " | ".join(line for line in lines if line)
+        text = " | ".join(line for line in lines if any(map(str.isalnum, line)))
         return text if len(text) <= _MAX_LAST_WORDS else "..." + text[-_MAX_LAST_WORDS:]
 
     def _take(self, lines: list[bytes]) -> None:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
-#: Seconds: who lived longer did not die of how it was started. An interpreter that looks for its modules takes half.
-_INFANCY = 1.0
+#: Seconds: who lived longer did not die of how it was started. An interpreter that looks for its modules takes half a
+#: second; a package runner (C{npx}, C{uvx}) two, and thrice that on a busy machine, before its program says a word.
+_INFANCY = 10.0
 
-#: Seconds after which a death is no part of a row any more: somebody may have mended something.
+#: Seconds after a death in which the next one has to be started to make a row: later, somebody may have
+#: mended something.
 _ROW = 10.0
 
 #: What shells, C{env} and package runners exit with where there is no such program, or none that can be run (POSIX,
@@ -49,5 +51,5 @@ class Stillbirths:
             return False
         # One that was alive when another died was started no wiser for it, so the two are no row.
         before, self._last = self._last, now
-        in_a_row = before is not None and before <= born and now - before < _ROW
+        in_a_row = before is not None and before <= born < before + _ROW
         return in_a_row or status in _NO_PROGRAM

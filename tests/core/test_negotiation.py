@@ -316,6 +316,15 @@ class SilenceTests(SynchronousTestCase):
         self.assertEqual([(1, DISCOVER), (2, "initialize")], rig.asked)
         self.assertEqual((LEGACY, [Completed], [1]), (rig.verdict.era, rig.outcome(), rig.abandoned))
 
+    def test_silent_until_it_ends(self) -> None:
+        """One that the question has broken ends at the next message: the next child is not asked again."""
+        rig = Rig(NEW)
+        rig.do(rig.peer.fired("silence"))
+
+        rig.do(rig.peer.close(EXITED))
+
+        self.assertEqual((LEGACY, [Lost]), (rig.verdict.era, rig.outcome()))
+
     def test_slow(self) -> None:
         """Who answers the first question after all is of the stateless era, whatever becomes of the second."""
         rig = Rig(NEW)

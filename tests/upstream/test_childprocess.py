@@ -1,5 +1,5 @@
 """
-Tests for L{mcpbridge.upstream.childprocess}; for how it is ended see L{tests.upstream.test_child}, too.
+Tests for L{mcpbridge.upstream.childprocess}; for how it is ended see L{tests.upstream.test_child_disconnect}, too.
 """
 
 from __future__ import annotations

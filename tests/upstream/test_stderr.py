@@ -127,7 +127,7 @@ class StandardErrorTests(SynchronousTestCase):
     def test_last_words(self) -> None:
         """The last lines as one, from the end, and not too much."""
         silence = self.said.last_words()
-        self.said.received(b"Traceback\n   at line 1\n \nError\n")
+        self.said.received(b"Traceback\n   at line 1\n   ~~~^^^^\n \nError\n")
         few = self.said.last_words()
         self.said.received(b"x" * 400 + b"\n" + b"y" * 400 + b"\n" + b"z" * 400 + b"\n")
         many = self.said.last_words()

@@ -14,7 +14,7 @@ from mcpbridge.core.errors import ErrorObject, Fate
 from mcpbridge.core.jsonrpc import Error, Notification, Request, Result, read, value
 from tests.core.bindings.test_modern_http import modern
 from tests.upstream.httpworld import Asked, Wire
-from tests.upstream.test_streamable_http import CUT, INITIALIZE, INITIALIZE_RESULT, INITIALIZED, LOST, Scene, event
+from tests.upstream.streamablescene import CUT, INITIALIZE, INITIALIZE_RESULT, INITIALIZED, LOST, Scene, event
 
 DISCOVER = modern("server/discover")
 CALL = modern("tools/call", 1, name="t", arguments={"a": "x"})
