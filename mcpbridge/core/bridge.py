@@ -18,7 +18,8 @@ what happened and returns what is to be done (L{mcpbridge.core.effects}).
   - A I{task} is a call that goes on behind a handle; who knows no such thing, or another kind of it, is served as if
     it did (L{mcpbridge.core.tasks.desk}).
   - A I{question} is a request of the server to a client. It goes to the session whose exchange caused it, or to the
-    only session there is; else it is refused (L{mcpbridge.core.questions}).
+    only session there is; else it is refused (L{mcpbridge.core.questions}). Roots are asked for anew when another
+    client takes over (L{mcpbridge.core.handovers}).
 
 Each of these keeps its own tables and knows only those before it. Here they are joined: what a client says
 (L{Bridge.deliver}) and what the server says (C{_said}) is shown to whom it concerns, and nobody else decides whom that
@@ -62,6 +63,7 @@ from mcpbridge.core.events import (
     Unsubscribed,
 )
 from mcpbridge.core.exchanges import Asking, Exchange, Exchanges
+from mcpbridge.core.handovers import Handovers
 from mcpbridge.core.interfaces import IClientPeer
 from mcpbridge.core.jsonrpc import InvalidMessage, Message, RequestId
 from mcpbridge.core.lists import Lists
@@ -135,7 +137,10 @@ class Bridge:
         self._openings = Openings(name, policy.snapshot, self._exchanges, tell)
         self._lists = Lists(name, self._exchanges, exchange_ids, conversations.want, do, tell)
         self._wishes = Wishes(self._exchanges, conversations, exchange_ids, tell)
-        self._questions = Questions(name, policy, self._sessions, self._exchanges, conversations, tell, desks.owner_of)
+        self._handovers = Handovers(self._exchanges, conversations, do)
+        self._questions = Questions(
+            name, policy, self._sessions, self._exchanges, conversations, self._handovers, tell, desks.owner_of
+        )
         self._notices = Notices(conversations, do)
         self._news = News(policy, self._sessions, self._exchanges, self._wishes, self._lists, tell, desks.bearer_of)
 
@@ -336,6 +341,8 @@ class Bridge:
                     self._lists.fetch_doubtful()
             case ("retry", int(xid)):
                 self._exchanges.retry(xid)
+            case ("roots", int(session)):
+                self._handovers.fired(session)
             case ("tasks", int(session), key) if session in self._sessions:
                 self._walk(session, self._desks.fired(session, key, self._overdue))
             case _:

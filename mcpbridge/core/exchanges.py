@@ -82,6 +82,7 @@ class Exchanges:
     See the top of this module.
 
     @ivar _name: the server's, for texts.
+    @ivar _on_hold: clients whose requests wait, though the server is there.
     """
 
     _name: str
@@ -98,6 +99,7 @@ class Exchanges:
     #: One that waits for a list, or fetches it, ended so.
     _list_failed: Callable[[ExchangeId, Exchange, ErrorObject], None]
     _by_number: dict[ExchangeId, Exchange] = attrs.Factory(dict)
+    _on_hold: set[SessionId] = attrs.Factory(set)
 
     # What there is.
 
@@ -172,6 +174,8 @@ class Exchanges:
         if self._conversations.phase is not Phase.READY:
             self._conversations.want()
             return
+        if exchange.session in self._on_hold:
+            return
         exchange.conversation = self._conversations.current
         event = exchange.event
         if isinstance(event, LevelSet) and not self._policy.exclusive:
@@ -183,6 +187,16 @@ class Exchanges:
         for exchange in list(self._by_number.values()):
             if exchange.waits and not exchange.is_brought:
                 self._dispatch(exchange)
+
+    def hold(self, session: SessionId) -> None:
+        """Send nothing that this client asks."""
+        self._on_hold.add(session)
+
+    def release(self, session: SessionId) -> None:
+        """Send what it has asked."""
+        self._on_hold.discard(session)
+        if self._conversations.phase is Phase.READY:
+            self.flush()
 
     def retry(self, xid: ExchangeId) -> None:
         """The timer that it waited for has run out."""

@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 from msgspec import Raw
 
-from mcpbridge.core.conversations import Conversations, Phase
+from mcpbridge.core.conversations import Conversations
 from mcpbridge.core.effects import ConversationId, SessionId
 from mcpbridge.core.errors import ErrorObject, Reason, bridge_error
 from mcpbridge.core.events import (
@@ -24,13 +24,15 @@ from mcpbridge.core.events import (
     InputRequired,
     InputSupplied,
     InputWithdrawn,
-    RootsChanged,
 )
 from mcpbridge.core.exchanges import Exchanges
+from mcpbridge.core.handovers import Handovers
 from mcpbridge.core.policy import Policy
 
 #: Those that wait for one client to be ready.
 _MAX_HELD: Final = 64
+
+_ROOTS: Final = "roots/list"
 
 
 @attrs.frozen
@@ -38,6 +40,7 @@ class _Question:
     conversation: ConversationId
     key: str
     session: SessionId
+    method: str
 
 
 @attrs.define(eq=False)
@@ -47,7 +50,6 @@ class Questions:
 
     @ivar _name: the server's, for texts.
     @ivar _sessions: the clients, and whether each has said that it is ready.
-    @ivar _rooted: the conversations in which the server has asked for the roots of a client.
     """
 
     _name: str
@@ -55,12 +57,12 @@ class Questions:
     _sessions: Mapping[SessionId, bool]
     _exchanges: Exchanges
     _conversations: Conversations
+    _handovers: Handovers
     _tell: Callable[[SessionId, Event], None]
     #: The client whose task asks, if the question says so.
     _owner_of: Callable[[InputRequired], SessionId | None]
     _by_key: dict[str, _Question] = attrs.Factory(dict)
     _held: dict[SessionId, list[InputRequired]] = attrs.Factory(dict)
-    _rooted: set[ConversationId] = attrs.Factory(set)
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -73,12 +75,12 @@ class Questions:
 
         @param event: in the words of the server's era.
         """
-        if any(request.method == "roots/list" for request in event.requests.values()):
-            self._rooted.add(conversation)
         exchange = self._exchanges.get(event.xid)
         session = exchange.session if exchange is not None else self._owner_of(event)
         if session is None and self._policy.exclusive:
             session = next(iter(self._sessions), None)
+        if any(request.method == _ROOTS for request in event.requests.values()):
+            self._handovers.asked(conversation, session, exchange is None and self._policy.exclusive)
         if session is None:
             why = (
                 "No client is connected" if self._policy.exclusive else "This server is shared: no client can be asked"
@@ -98,7 +100,7 @@ class Questions:
     def _register(self, conversation: ConversationId, event: InputRequired, session: SessionId) -> InputRequired:
         keys = {f"{conversation}.{key}": key for key in event.requests}
         for outer, inner in keys.items():
-            self._by_key[outer] = _Question(conversation, inner, session)
+            self._by_key[outer] = _Question(conversation, inner, session, event.requests[inner].method)
         return attrs.evolve(event, requests={outer: event.requests[inner] for outer, inner in keys.items()})
 
     def withdrawn(self, conversation: ConversationId, event: InputWithdrawn) -> None:
@@ -122,6 +124,8 @@ class Questions:
             found = self._by_key.pop(key, None)
             if found is not None:
                 responses.setdefault(found.conversation, {})[found.key] = response
+            if found is not None and found.method == _ROOTS:
+                self._handovers.answered(found.session)
         for conversation, answers in responses.items():
             self._conversations.say(conversation, InputSupplied(event.xid, answers))
 
@@ -138,12 +142,12 @@ class Questions:
         held = self._held.pop(session, [])
         for asked in held:
             self._tell(session, asked)
-        if not held and self._conversations.phase is Phase.READY and self._conversations.current in self._rooted:
-            # The server knows the roots of the client before.
-            self._conversations.say(self._conversations.current, RootsChanged())
+        if not held:
+            self._handovers.begin(session)
 
     def detach(self, session: SessionId) -> None:
         """The client is gone."""
+        self._handovers.detach(session)
         for asked in self._held.pop(session, []):
             self._refuse(asked, "The client is gone")
         for key, question in list(self._by_key.items()):
@@ -153,7 +157,7 @@ class Questions:
 
     def over(self, conversation: ConversationId) -> None:
         """The conversation is over."""
-        self._rooted.discard(conversation)
+        self._handovers.over(conversation)
         for key, question in list(self._by_key.items()):
             if question.conversation == conversation:
                 del self._by_key[key]

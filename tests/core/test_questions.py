@@ -14,6 +14,7 @@ from mcpbridge.core.effects import BridgeEffect, ConversationId, Send, SessionId
 from mcpbridge.core.eras.legacy import ClientPeer
 from mcpbridge.core.events import Event, InputRequest, InputRequired, InputSupplied, InputWithdrawn, Opened
 from mcpbridge.core.exchanges import Exchanges
+from mcpbridge.core.handovers import Handovers
 from mcpbridge.core.jsonrpc import Request, Result
 from mcpbridge.core.outage import Outage
 from mcpbridge.core.policy import Policy
@@ -60,7 +61,10 @@ class Panel:
             lambda uri: False,
             lambda xid, exchange, error: None,
         )
-        self.questions = Questions("up", Policy(), {1: ready}, exchanges, self.conversations, self.tell, lambda _: None)
+        handovers = Handovers(exchanges, self.conversations, do)
+        self.questions = Questions(
+            "up", Policy(), {1: ready}, exchanges, self.conversations, handovers, self.tell, lambda _: None
+        )
         for _ in range(2):
             self.conversations.connect()
 
