@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
-from mcpbridge.columns import columns
+from mcpbridge.columns import WIDEST, columns
 from mcpbridge.core.errors import McpbridgeError
 from mcpbridge.core.printable import printable
 from mcpbridge.paths import socket_path
@@ -122,13 +122,25 @@ def lines(answer: Any) -> list[str]:
     tables: list[str] = []
     for name, value in answer.items():
         rows = _rows(value)
-        if rows is None:
+        if _are_sentences(value):
+            tables += [f"{printable(name)}:", *("  " + _word(sentence) for sentence in value)]
+        elif rows is None:
             shown.append(f"{printable(name)}: {_word(value)}")
         elif rows:
             tables += [f"{printable(name)}:", *columns(rows)]
         else:
             shown.append(f"{printable(name)}: none")
     return shown + tables
+
+
+def _are_sentences(value: Any) -> bool:
+    """Whether it is a list of texts that no line has room for, such as all that is wrong."""
+    return (
+        isinstance(value, list)
+        and all(isinstance(item, str) for item in value)
+        and len(value) > 1
+        and sum(map(len, value)) > WIDEST
+    )
 
 
 def _rows(value: Any) -> list[list[str]] | None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 #: Seconds for the daemon to answer a relay that has not been attached yet.
 ANSWER_DEADLINE = 30.0
 
+_TIMEVAL = int(ANSWER_DEADLINE).to_bytes(8, sys.byteorder) + bytes(8)
+
 # So many daemons in a row that end within a second are none.
 _VAIN = 10
 # Where there is no pidfd: seconds between two looks at whether the parent is still there.
@@ -72,6 +74,8 @@ class Relay:
         """A connection to the daemon, if there is one."""
         connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         try:
+            # struct timeval. A daemon that is stopped, with more relays before it than it has room for, takes no more.
+            connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, _TIMEVAL)
             connection.connect(self.path)
             # struct ucred: pid, uid, gid. Whoever else listens there would be given the client.
             if hasattr(_socket, "SO_PEERCRED"):
@@ -81,6 +85,8 @@ class Relay:
             return connection
         except (FileNotFoundError, ConnectionRefusedError):
             pass  # There is none.
+        except BlockingIOError:
+            self.fail(f"the daemon at {self.path} does not answer; restart it")
         except OSError as error:
             self.fail(f"cannot connect to {self.path}: {error.strerror or error}")
         connection.close()

@@ -53,6 +53,15 @@ class LinesTests(SynchronousTestCase):
             lines(answer),
         )
 
+    def test_sentences(self) -> None:
+        """Long texts have a line each."""
+        answer = {"error": "no", "problems": ["a" * 80, "b" * 80], "warnings": ["one"]}
+
+        self.assertEqual(
+            ["error: no", "warnings: one", "problems:", "  " + "a" * 80, "  " + "b" * 80],
+            lines(answer),
+        )
+
     def test_nested(self) -> None:
         """Objects within a table are said in words, a few of them; what is not known of them is left out."""
         links = [{"phase": "ready", "open": 1, "error": None}, {"phase": "idle", "open": 0, "error": "a\nb"}]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -114,3 +115,27 @@ class StdioTests(SynchronousTestCase):
 
         self.assertEqual((1, 1), (found.returncode, found.stderr.count(b"\n")))
         self.assertIn(b"mcpbridge: cannot connect to", found.stderr)
+
+    def test_stopped_daemon(self) -> None:
+        """A daemon that is stopped, and has no room for another relay, is not waited for for ever."""
+        os.makedirs(f"{self.base}/run", 0o700)
+        hurried = (
+            "import sys, mcpbridge.stdio as relay\n"
+            "relay._TIMEVAL = bytes(8) + (100_000).to_bytes(8, sys.byteorder)\n"
+            "relay.main(['linear'])"
+        )
+        with socket.socket(socket.AF_UNIX) as daemon, socket.socket(socket.AF_UNIX) as other:
+            daemon.bind(f"{self.base}/run/m.sock")
+            daemon.listen(0)
+            other.connect(f"{self.base}/run/m.sock")
+
+            found = subprocess.run(
+                [sys.executable, "-c", hurried],
+                env={"PYTHONPATH": ROOT, "HOME": self.base, "MCPBRIDGE_SOCKET": f"{self.base}/run/m.sock"},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=30,
+            )
+
+        text = f"mcpbridge: the daemon at {self.base}/run/m.sock does not answer; restart it\n"
+        self.assertEqual((1, text.encode()), (found.returncode, found.stderr))

@@ -84,7 +84,7 @@ def load(environment: Mapping[str, str], *, path: str | None = None, inline: str
     if not sources:
         entry = demo_entry()
         upstreams[DEMO] = ChildUpstream(DEMO, entry["command"], tuple(entry["args"]), settings=defaults)
-        warnings.append(f'{printable(place)}: there is no such file; only the built-in server "{DEMO}" is there')
+        warnings.append(f'no configuration yet ({printable(place)}): only the built-in server "{DEMO}" is there')
     return Configuration(MappingProxyType(upstreams), defaults, tuple(warnings), tuple(sources))
 
 

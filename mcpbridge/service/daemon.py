@@ -260,7 +260,8 @@ class Daemon(service.Service):
             configuration = self._options.load()
         except ConfigurationError as error:
             self._log.error("The configuration was not reloaded: {error}", error=printable(str(error)))
-            return {"error": str(error), "problems": list(getattr(error, "problems", ()))}
+            problems = list(getattr(error, "problems", ())) or [str(error)]
+            return {"error": "the configuration is wrong, and nothing was changed", "problems": problems}
         before = self._configuration.upstreams
         self._configuration = configuration
         after = configuration.upstreams

@@ -208,6 +208,7 @@ class ChildTransport:
         if not self._has_spoken and not isinstance(found, InvalidMessage):
             self._has_spoken = True
             self._stillbirths.spoke()
+            self._child.came_up()
         if isinstance(found, Batch):
             self._tell(self._link.received_batch, found.elements)
         elif isinstance(found, InvalidMessage):

@@ -129,6 +129,10 @@ class ChildProcess:
             return self._exit or ""
         return f"{self._exit}; its last words: {last_words}"
 
+    def came_up(self) -> None:
+        """It is started, and does its work."""
+        self._said.came_up()
+
     def stderr_tail(self) -> list[str]:
         """The last lines of its standard error, fit to be shown."""
         return self._said.tail()

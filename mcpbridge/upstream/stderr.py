@@ -31,6 +31,9 @@ _LINES_PER_SECOND = 100
 _MAX_LAST_WORDS = 1000
 _LAST_WORDS_LINES = 12
 
+#: Seconds before its end in which a server that was up says why it ends. What it said before is of no interest.
+_LAST_MOMENTS = 3.0
+
 # What is shorter is a flag, a number or a word, and masking it would garble every other line. Under a name that says
 # what it is, less is enough.
 _MIN_SECRET = 8
@@ -103,9 +106,11 @@ class StandardError:
         """
         self._name = name
         self._mask = mask
+        self._clock = clock
         self._framer = LineFramer(_MAX_LINE)
         self._allowance = Allowance(clock)
-        self._kept: deque[bytes] = deque()
+        self._is_up = False
+        self._kept: deque[tuple[float, bytes]] = deque()
         self._size = 0
 
     def received(self, data: bytes) -> None:
@@ -113,6 +118,10 @@ class StandardError:
         self._take(
             [line.head if isinstance(line, OverlongLine) else line.rstrip(b"\r") for line in self._framer.feed(data)]
         )
+
+    def came_up(self) -> None:
+        """The child does its work; what it said until now did not keep it from that."""
+        self._is_up = True
 
     def ended(self) -> None:
         """It will write no more."""
@@ -122,21 +131,24 @@ class StandardError:
 
     def tail(self) -> list[str]:
         """The last lines, fit to be shown."""
-        return [self._shown(line) for line in self._kept]
+        return [self._shown(line) for _, line in self._kept]
 
     def last_words(self) -> str:
         """The last few lines as one, but those that only underline others; empty if there are none."""
-        lines = [line.strip() for line in self.tail()[-_LAST_WORDS_LINES:]]
+        since = self._clock.seconds() - _LAST_MOMENTS if self._is_up else 0.0
+        last = list(self._kept)[-_LAST_WORDS_LINES:]
+        lines = [self._shown(line).strip() for when, line in last if when >= since]
         text = " | ".join(line for line in lines if any(map(str.isalnum, line)))
         return text if len(text) <= _MAX_LAST_WORDS else "..." + text[-_MAX_LAST_WORDS:]
 
     def _take(self, lines: list[bytes]) -> None:
         # Only what can stay is looked at: a flood is cheap for the child, and has to be for us.
+        now = self._clock.seconds()
         for line in lines[-MAX_LINES:]:
-            self._kept.append(line)
+            self._kept.append((now, line))
             self._size += len(line)
         while len(self._kept) > MAX_LINES or self._size > MAX_TAIL:
-            self._size -= len(self._kept.popleft())
+            self._size -= len(self._kept.popleft()[1])
         if not lines:
             return
         self._tell_refused()

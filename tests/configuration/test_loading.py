@@ -48,7 +48,7 @@ class SourcesTests(LoadingCase):
         self.assertEqual(
             (
                 ["demo"],
-                (f'{self.default_path}: there is no such file; only the built-in server "demo" is there',),
+                (f'no configuration yet ({self.default_path}): only the built-in server "demo" is there',),
                 sys.executable,
             ),
             ([*configuration.upstreams], configuration.warnings, getattr(demo, "command", None)),

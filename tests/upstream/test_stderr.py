@@ -134,3 +134,16 @@ class StandardErrorTests(SynchronousTestCase):
 
         self.assertEqual(("", "Traceback | at line 1 | Error"), (silence, few))
         self.assertEqual((1003, True, True), (len(many), many.startswith("...x"), many.endswith("z")))
+
+    def test_last_moments(self) -> None:
+        """A server that was up is not blamed for what it said long before."""
+        self.said.received(b"Welcome to the server\n")
+        self.clock.advance(10)
+        found = [self.said.last_words()]
+        self.said.came_up()
+        found.append(self.said.last_words())
+        self.said.received(b"panic\n")
+        self.clock.advance(2)
+        found.append(self.said.last_words())
+
+        self.assertEqual(["Welcome to the server", "", "panic"], found)
