@@ -75,6 +75,7 @@ class Conversations:
 
     @ivar opening: how we introduce ourselves to the server from the next conversation on.
     @ivar current: the one in which things are said now, or soon; L{None} if there is none.
+    @ivar _noted: why the last one could not be had, since somebody has wanted one; it is noted once.
     """
 
     opening: Opened
@@ -91,6 +92,7 @@ class Conversations:
     _cut_off: Callable[[Loss, bool], None]
     phase: Phase = Phase.IDLE
     current: ConversationId | None = None
+    _noted: str | None = None
     _by_number: dict[ConversationId, _Conversation] = attrs.Factory(dict)
     _numbers: Iterator[ConversationId] = attrs.Factory(lambda: itertools.count(1))
 
@@ -222,7 +224,7 @@ class Conversations:
             if self.phase is not Phase.CLOSED:
                 # Until all is lost that was under way, nothing may be opened for a part of it.
                 self.phase = Phase.WAITING
-                self._do(Note(loss.text, loss))
+                self._note(loss, established)
             self._outage.last_loss = loss
         # That the session is not known any more says nothing of what was under way when it was.
         fate = Fate.UNKNOWN if loss.fate is Fate.SESSION_LOST else loss.fate
@@ -230,6 +232,11 @@ class Conversations:
         self._over(conversation)
         if is_current and self.phase is not Phase.CLOSED:
             self._cut_off(loss, established)
+
+    def _note(self, loss: Loss, established: bool) -> None:
+        if established or loss.text != self._noted:
+            self._do(Note(loss.text, loss))
+        self._noted = loss.text
 
     def forgotten(self, conversation: ConversationId) -> None:
         """The server does not know our session any more, but may still be answering what it had begun."""
@@ -260,6 +267,7 @@ class Conversations:
     def rest(self) -> None:
         """Begin a new one when it is wanted."""
         self.phase = Phase.IDLE
+        self._noted = None
         self._do(StopTimer("reconnect"))
 
     def close(self, loss: Loss) -> None:

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import itertools
 
+import attrs
 from msgspec import Raw
 from twisted.trial.unittest import SynchronousTestCase
 
 from mcpbridge.core.conversations import Conversations, Phase
-from mcpbridge.core.effects import BridgeEffect, Connect, ConversationId, Hangup, Send, StartTimer
+from mcpbridge.core.effects import BridgeEffect, Connect, ConversationId, Hangup, Note, Send, StartTimer
 from mcpbridge.core.eras.legacy import ClientPeer
 from mcpbridge.core.errors import Fate, Loss, Reason
 from mcpbridge.core.events import Called, Completed, Event, Lost, Opened
@@ -146,3 +147,18 @@ class ConversationsTests(SynchronousTestCase):
 
         sent = [effect.message for effect in listener.done if isinstance(effect, Send)]
         self.assertEqual([Request(2, "tools/call")], sent)
+
+    def test_noted_once(self) -> None:
+        """Why a server cannot be had is noted once, until nobody wants it any more, or it is for another reason."""
+        listener = Listener()
+        refused, denied = attrs.evolve(CRASHED, text="refused"), attrs.evolve(CRASHED, text="denied")
+
+        for number, loss in enumerate((refused, refused, denied, denied), 1):
+            listener.conversations.connect()
+            listener.conversations.gone(number, loss)
+        listener.conversations.rest()
+        listener.conversations.connect()
+        listener.conversations.gone(5, denied)
+
+        notes = [effect.text for effect in listener.done if isinstance(effect, Note)]
+        self.assertEqual(["refused", "denied", "denied"], notes)

@@ -2,7 +2,7 @@
 Connections of the endpoint: HTTP/1.1 as twisted.web speaks it, with deadlines and bounds of our own.
 
 twisted.web times out a connection that is silent. One that says a byte a second is not, so a head and a body have a
-deadline each, from their first byte to their last.
+deadline each, from their first byte to their last; the first head from the connection on.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ class Channel(http.HTTPChannel):
         # A client that has vanished without a word is noticed even where nothing is said to it.
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpKeepAlive(True)
+        # Whoever connects wants something. Until then it is nobody who may take a place for long.
+        self._set_deadline(self._limits.head_deadline)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came; the first ones of a request among them, perhaps."""
