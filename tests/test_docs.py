@@ -18,7 +18,7 @@ from mcpbridge.configuration.facts import Settings
 from mcpbridge.configuration.jsonc import loads
 from mcpbridge.configuration.report import Report
 from mcpbridge.configuration.table import Table
-from mcpbridge.core import jsonrpc
+from mcpbridge.core import jsonrpc, pulse
 from mcpbridge.core.bindings import http
 from mcpbridge.core.bridge import Policy
 from mcpbridge.core.eras.modern import calls, parking
@@ -151,6 +151,7 @@ class LimitsTests(SynchronousTestCase):
             f"| messages in one array (2025-03-26) | {jsonrpc.MAX_BATCH} |",
             f"{outlet.MAX_QUEUED // mib} MiB by stdio, {endpoint.queue // mib} MiB for each HTTP stream",
             f"| what waits for a child that does not read | {child.MAX_WAITING // mib} MiB;",
+            f"| {(pulse.QUIET + pulse.SILENT) / 60:.0f} min, {pulse.TAKEN_OVER:.0f} s once another client comes;",
             f"| those that nobody uses | {upstreams.MAX_IDLE}, and {Settings().idle_timeout / 60:.0f} min",
             f"| waiting for a server that cannot be reached | {Policy().unreachable_deadline:.0f} s |",
             f"| connecting to it | {pool.CONNECT:.0f} s |",

@@ -10,7 +10,8 @@ what happened and returns what is to be done (L{mcpbridge.core.effects}).
     can be sent again in another conversation where that is safe; else it ends with an error. Each has a deadline
     (L{mcpbridge.core.exchanges}).
   - The I{conversation} is opened when it is first needed and opened anew when it is lost
-    (L{mcpbridge.core.conversations}), sooner or later as the server deserves (L{mcpbridge.core.outage}).
+    (L{mcpbridge.core.conversations}), sooner or later as the server deserves (L{mcpbridge.core.outage}). A server
+    that hangs is one that is lost (L{mcpbridge.core.pulse}).
   - What the server said of itself, its opening answer (L{mcpbridge.core.openings}) and its lists
     (L{mcpbridge.core.lists}), is kept and answered from memory at once, also while the server is away; it is fetched
     again behind the client's back, and clients are told when it turns out to be different.
@@ -72,6 +73,7 @@ from mcpbridge.core.notices import Notices
 from mcpbridge.core.openings import Openings
 from mcpbridge.core.outage import Outage, is_hopeless
 from mcpbridge.core.policy import Policy
+from mcpbridge.core.pulse import Pulse
 from mcpbridge.core.questions import Questions
 from mcpbridge.core.retry import IDEMPOTENT
 from mcpbridge.core.tasks.desks import Desks
@@ -133,7 +135,9 @@ class Bridge:
             self._shared_level,
             self._is_wanted,
             self._list_failed,
+            self._given_up,
         )
+        self._pulse = Pulse(policy, self._exchanges, conversations, exchange_ids, do)
         self._openings = Openings(name, policy.snapshot, self._exchanges, tell)
         self._lists = Lists(name, self._exchanges, exchange_ids, conversations.want, do, tell)
         self._wishes = Wishes(self._exchanges, conversations, exchange_ids, tell)
@@ -194,6 +198,7 @@ class Bridge:
     def attach(self, session: SessionId) -> None:
         """A client's session is served by this bridge from now on; its C{Opened} follows."""
         self._sessions[session] = False
+        self._pulse.taken_over()
         self._wishes.attach(session)
         self._lists.attach(session)
         self._desks.attach(session)
@@ -311,6 +316,7 @@ class Bridge:
         self, conversation: ConversationId, message: Message, within: RequestId | None
     ) -> Sequence[BridgeEffect]:
         """The server says something."""
+        self._pulse.heard(conversation)
         self._conversations.received(conversation, message, within)
         return self._take()
 
@@ -341,6 +347,8 @@ class Bridge:
                     self._lists.fetch_doubtful()
             case ("retry", int(xid)):
                 self._exchanges.retry(xid)
+            case "pulse":
+                self._pulse.fired()
             case ("roots", int(session)):
                 self._handovers.fired(session)
             case ("tasks", int(session), key) if session in self._sessions:
@@ -410,6 +418,7 @@ class Bridge:
         changed = self._openings.learn(result)
         self._lists.learn(result)
         self._desks.learn(result)
+        self._pulse.learn(result)
         self._conversations.opened(conversation)
         if changed:
             self._effects.append(Save())
@@ -430,6 +439,7 @@ class Bridge:
 
     def _over(self, conversation: ConversationId) -> None:
         self._questions.over(conversation)
+        self._pulse.over(conversation)
 
     def _cut_off(self, loss: Loss, established: bool) -> None:
         if self._outage.began(loss, established):
@@ -451,6 +461,9 @@ class Bridge:
 
     def _is_wanted(self, uri: str) -> bool:
         return self._wishes.is_wanted(uri)
+
+    def _given_up(self, conversation: ConversationId) -> None:
+        self._pulse.doubt(conversation)
 
     def _list_failed(self, xid: ExchangeId, exchange: Exchange, error: ErrorObject) -> None:
         self._lists.failed(xid, exchange, error)

@@ -19,6 +19,7 @@ class Policy:
     @ivar opening_deadline: how long a client's opening may wait for the server.
     @ivar unreachable_deadline: how long a request waits for a server that cannot be reached.
     @ivar max_open: exchanges under way at once.
+    @ivar has_pulse: a server that hangs is ended (L{mcpbridge.core.pulse}).
     """
 
     exclusive: bool = True
@@ -28,3 +29,4 @@ class Policy:
     opening_deadline: float = 25.0
     unreachable_deadline: float = 5.0
     max_open: int = 1024
+    has_pulse: bool = False

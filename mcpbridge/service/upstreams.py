@@ -236,6 +236,7 @@ def _policy(upstream: Upstream) -> Policy:
         call_timeout=settings.timeout,
         read_timeout=min(settings.timeout, Policy().read_timeout),
         opening_deadline=settings.initialize_deadline,
+        has_pulse=isinstance(upstream, ChildUpstream),
     )
 
 
