@@ -181,6 +181,10 @@ def _connect(path: str) -> socket.socket:
     try:
         connection.settimeout(_ANSWER_DEADLINE)
         connection.connect(path)
+    except BlockingIOError:
+        # More clients wait for it than it has room for.
+        connection.close()
+        raise McpbridgeError(f"the daemon at {printable(path)} does not answer; restart it") from None
     except OSError:
         connection.close()
         raise NotRunning(path) from None
@@ -206,6 +210,8 @@ def _gone_within(seconds: float, path: str, process: list[int]) -> bool:
             _connect(path).close()
         except NotRunning:
             return True
+        except McpbridgeError:
+            pass  # It is still there.
         time.sleep(_POLL)
     return False
 

@@ -171,7 +171,7 @@ class _Login:
         if "device_url" in said:
             lines += ["Open this on any device:", f"  {said['device_url']}", f"and type the code {said['user_code']}"]
             if self._options.step == "start":
-                lines.append(f"Whether that is done says: {self._command} --status")
+                lines.append(f"To see whether that is done: {self._command} --status")
         if "url" in said:
             lines += [
                 "Open this in a browser, on this machine or any other:",

@@ -141,6 +141,24 @@ class SocketTests(SynchronousTestCase):
             self.said(lambda: status(self.environment, False, self.out, self.err)),
         )
 
+    def test_full(self) -> None:
+        """A daemon that takes no connections any more is there all the same."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.addCleanup(listener.close)
+        listener.bind(self.path)
+        listener.listen(0)
+        while True:
+            waiting = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.addCleanup(waiting.close)
+            waiting.setblocking(False)
+            if waiting.connect_ex(self.path):
+                break
+
+        self.assertEqual(
+            (1, "", f"mcpbridge: the daemon at {self.path} does not answer; restart it\n"),
+            self.said(lambda: status(self.environment, False, self.out, self.err)),
+        )
+
     def test_bad_answer(self) -> None:
         """An answer that is none is told as one line."""
         self.listen(b"hello")

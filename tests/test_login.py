@@ -108,7 +108,7 @@ class LoginTests(_Case):
         """Each step is one order; what comes of it is shown, and is the exit status."""
         later = _PASTE.replace("paste it here", "give it to: python -m mcpbridge login it --finish")
         quoted = later.replace("login it", "login 'it'\"'\"'s'")
-        look = "Whether that is done says: python -m mcpbridge login it --status\n"
+        look = "To see whether that is done: python -m mcpbridge login it --status\n"
         broken = {"waiting": False, "outcome": "nobody finished the login in time"}
         for options, answer, expected in (
             ({"step": "start"}, _WAITS, (OK, later, "")),

@@ -90,7 +90,7 @@ class MemoryEventServer:
         >>> server = MemoryEventServer()
         >>> receiver = EventRecorder()
         >>> ask = open_with(server.client, server.url, clock=server.clock)
-        >>> source = ReconnectingEventSource(ask, receiver, server.clock)
+        >>> source = ReconnectingEventSource(ask, receiver, server.clock, on_response=judge_patiently)
         >>> server.will_refuse(503)
         >>> source.startService()
         >>> server.advance(60)

@@ -30,22 +30,28 @@ class NamedHost:
 
     @ivar creator: what makes them otherwise.
     @ivar host: its name in ASCII, or its address without brackets.
+    @raise ValueError: no certificate can name such a host.
     """
 
     creator: IOpenSSLClientConnectionCreator
     host: str
+    _expected: DNS_ID | IPAddress_ID = attrs.field(init=False, repr=False)
+
+    @_expected.default
+    def _identity(self) -> DNS_ID | IPAddress_ID:
+        is_address = isIPAddress(self.host) or isIPv6Address(self.host)
+        return IPAddress_ID(self.host) if is_address else DNS_ID(self.host)
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """See L{IOpenSSLClientConnectionCreator}. A host of another name ends the protocol with the reason."""
         connection: SSL.Connection = self.creator.clientConnectionForTLS(tlsProtocol)
-        expected = (IPAddress_ID if isIPAddress(self.host) or isIPv6Address(self.host) else DNS_ID)(self.host)
         protocol = ref(tlsProtocol)  # It has the connection, which has this.
 
         def verify(_: SSL.Connection, certificate: X509, __: int, depth: int, trusted: int) -> bool:
             if depth or not trusted:
                 return bool(trusted)
             try:
-                verify_service_identity(extract_patterns(certificate), [expected], [])
+                verify_service_identity(extract_patterns(certificate), [self._expected], [])
             except (VerificationError, CertificateError):
                 failed = protocol()
                 if failed is not None:

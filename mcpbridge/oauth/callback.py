@@ -36,6 +36,7 @@ class Callback:
     _reactor: Any
     _answer: Answer
     _ports: dict[int, IListeningPort] = attrs.Factory(dict)
+    _paths: dict[int, set[str]] = attrs.Factory(dict)
     _users: dict[object, int] = attrs.Factory(dict)
     _log = Logger()
 
@@ -79,24 +80,28 @@ class Callback:
 
     def _close_unused(self, port: int | None) -> None:
         if port is not None and port not in self._users.values():
+            del self._paths[port]
             maybeDeferred(self._ports.pop(port).stopListening).addErrback(self._not_closed)
 
     def _listen(self, user: object, port: int, path: str) -> int | None:
         if port in self._ports:
+            # Whose login it is says the answer, and not the path.
+            self._paths[port].add(path)
             self._users[user] = port
             return port
         # Most daemons see no login for weeks, and are spared the megabyte of a web server.
         from mcpbridge.oauth.landing import landing_site
 
+        paths = {path}
         try:
             listening: Any = self._reactor.listenTCP(
-                port, landing_site(self._reactor, path, self._answer), interface=_LOOPBACK
+                port, landing_site(self._reactor, paths, self._answer), interface=_LOOPBACK
             )
         except CannotListenError as error:
             self._log.info("no login can come to port {port}: {error}", port=port, error=str(error.socketError))
             return None
         number = int(listening.getHost().port)
-        self._ports[number] = listening
+        self._ports[number], self._paths[number] = listening, paths
         self._users[user] = number
         return number
 

@@ -14,6 +14,8 @@ from mcpbridge.core.oauth.assertion import ID_BYTES, client_assertion_claims
 from mcpbridge.core.oauth.attempt import base64url
 from mcpbridge.core.oauth.challenge import BearerChallenge, bearer_challenge
 from mcpbridge.core.oauth.clients import (
+    AUTHORIZATION_CODE,
+    REFRESH_TOKEN,
     AuthMethod,
     Client,
     ConfiguredClient,
@@ -38,6 +40,10 @@ from mcpbridge.oauth.signing import Signer
 
 _FORM = (b"Content-Type", b"application/x-www-form-urlencoded")
 _JSON = (b"Content-Type", b"application/json")
+
+#: Grants that are used long after the client was chosen. So is a device code, but every few seconds: too often to run a
+#: program for the secret.
+_LATER = (AUTHORIZATION_CODE, REFRESH_TOKEN)
 
 #: Characters from which on something sent is masked in what comes back; shorter ones are words.
 _SECRET = 8
@@ -133,7 +139,7 @@ class Exchange:
         @raise TokenRefused: the answer makes no sense.
         """
         url = required(server.token_endpoint, "token_endpoint", server.issuer)
-        if previous is not None:
+        if params["grant_type"] in _LATER:
             client = await self._as_configured(server, client)
         document = await self._posted(form(url, params, client, await self._assertion(server, client)))
         if isinstance(document, Unavailable):

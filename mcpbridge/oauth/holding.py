@@ -131,6 +131,9 @@ class Holding:
         try:
             saved = await self._store.save(self.key(before.server.issuer), new, kept.generation)
         except StoreFailure as error:
+            if not is_same(self.current, before):
+                # Somebody has logged out, or in anew.
+                return self.current is not None
             # They exist only here now. They are kept, and saved before they are used.
             self.use(new)
             self._outdated = kept

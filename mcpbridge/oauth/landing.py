@@ -6,7 +6,7 @@ What it shows is constant: nothing that came in is shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -42,9 +42,9 @@ class _Landing(Resource):
     isLeaf = True
     _log = Logger()
 
-    def __init__(self, path: bytes, answer: Answer) -> None:
+    def __init__(self, paths: Container[str], answer: Answer) -> None:
         super().__init__()
-        self._path = path
+        self._paths = paths
         self._answer = answer
 
     def render(self, request: Request) -> Any:
@@ -59,7 +59,8 @@ class _Landing(Resource):
         ):
             request.setHeader(name, value)
         path, _, query = request.uri.partition(b"?")
-        if request.method != b"GET" or path != self._path or not query or len(query) > MAX_RESPONSE:
+        is_here = path.decode("latin-1") in self._paths
+        if request.method != b"GET" or not is_here or not query or len(query) > MAX_RESPONSE:
             return self._show(request, 404, _NOTHING)
         gone: list[object] = []
         request.notifyFinish().addErrback(gone.append)
@@ -116,10 +117,10 @@ class _Limited(WrappingFactory):
         return super().buildProtocol(addr) if len(self.protocols) < _MAX_CONNECTIONS else None
 
 
-def landing_site(reactor: Any, path: str, answer: Answer) -> WrappingFactory:
+def landing_site(reactor: Any, paths: Container[str], answer: Answer) -> WrappingFactory:
     """
     What listens on a port for browsers.
 
-    @param path: of the page; there is nothing else.
+    @param paths: of the page; there may come more. There is nothing else.
     """
-    return _Limited(_Site(_Landing(path.encode("ascii"), answer), timeout=_IDLE, reactor=reactor))
+    return _Limited(_Site(_Landing(paths, answer), timeout=_IDLE, reactor=reactor))

@@ -89,9 +89,12 @@ class Renewal:
         try:
             answer = await self._exchange.tokens(before.server, before.client, params, before.tokens)
         except McpbridgeError as error:
-            return self._failed(str(error), None)
+            answer = Unavailable(str(error))
         if isinstance(answer, TokenSet):
             return await self._renewed(before, answer)
+        if self._holding.current is not before:
+            # Somebody has logged out, or in anew, and what became of the old ones is no matter.
+            return self._holding.current is not None
         if isinstance(answer, Unavailable):
             return self._failed(answer.text, answer.retry_after)
         return await self._denied(before, answer)

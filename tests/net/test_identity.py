@@ -113,6 +113,11 @@ class NamedHostTests(SynchronousTestCase):
         for host in ("localhost", "127.0.0.1"):
             self.assertEqual((False, [CertificateError]), self.shake(host, certificate()))
 
+    def test_nameless(self) -> None:
+        """What no certificate can name is refused before anybody connects there."""
+        for host in ("2130706433", "*.example.com"):
+            self.assertRaises(ValueError, NamedHost, optionsForClientTLS("localhost"), host)
+
     def test_not_believed(self) -> None:
         """Nor does the right name alone: who signed it has to be believed."""
         shown, believed = certificate(x509.DNSName("localhost")), certificate(x509.DNSName("localhost"))

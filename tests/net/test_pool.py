@@ -154,6 +154,16 @@ class EndpointTests(SynchronousTestCase):
         self.assertEqual("cannot connect to 127.0.0.1:81: no answer within 3 s", str(error.value))
         self.assertFalse(error.value.refused)
 
+    def test_nameless(self) -> None:
+        """
+        So does a host that no certificate can name, at once.
+        """
+        reactor, response = self._asked("https://2130706433/")
+
+        error = self.failureResultOf(response, NotConnected)
+        self.assertEqual("cannot connect to 2130706433:443: Invalid DNS-ID.", str(error.value))
+        self.assertEqual([], reactor.tcpClients)
+
     def test_cancelled(self) -> None:
         """
         A request that is given up leaves no attempt behind.

@@ -97,3 +97,12 @@ class CallbackTests(SynchronousTestCase):
         local = "http://localhost:3200/cb"
         self.assertEqual(local, self.callback.redirect_uri("b", None, local, None))
         self.assertIn(3200, self.reactor.listening)
+
+    def test_paths(self) -> None:
+        """Public URLs that end up at one port have a page each."""
+        for name in ("a", "b"):
+            self.callback.redirect_uri(name, 3118, f"https://cb.example.com/{name}", None)
+
+        for path, status in ((b"/a", b"200"), (b"/b", b"200"), (b"/c", b"404")):
+            page = get(self.reactor.listening[3118], b"GET " + path + b"?code=x")
+            self.assertTrue(page.startswith(b"HTTP/1.1 " + status + b" "), path)

@@ -194,16 +194,18 @@ class TokenTests(_Case):
         server = attrs.evolve(SERVER, revocation_endpoint=f"{ISSUER}/revoke")
         then = Client("mine", "old", AuthMethod.BASIC)
         exchange = self.exchange(
-            Document(200, _GIVEN), Document(200, b""), client_id="mine", client_secret=Secret(text="new")
+            *[Document(200, _GIVEN)] * 2, Document(200, b""), client_id="mine", client_secret=Secret(text="new")
         )
         shown = []
 
+        self.result(exchange.tokens(server, then, code_params("code-1", REDIRECT, "verifier-1", UPSTREAM)))
+        shown.append(self.fetcher.authorization)
         self.result(exchange.tokens(server, then, refresh_params("refresh-1", UPSTREAM), _TOKENS))
         shown.append(self.fetcher.authorization)
         self.result(exchange.revoke(server, then, _TOKENS))
         shown.append(self.fetcher.authorization)
 
-        self.assertEqual(["mine:new", "mine:new"], shown)
+        self.assertEqual(["mine:new"] * 3, shown)
 
     def test_others_secret(self) -> None:
         """Who got the tokens under another id shows the secret of that one."""

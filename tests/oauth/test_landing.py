@@ -21,7 +21,7 @@ class LandingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.answers: list[str] = []
         self.result: Deferred[object] = succeed(None)
-        self.site = landing_site(Clock(), "/callback", self._answer)
+        self.site = landing_site(Clock(), {"/callback"}, self._answer)
 
     def _answer(self, url: str) -> Deferred[object]:
         self.answers.append(url)

@@ -209,6 +209,23 @@ class ElsewhereTests(_Case):
         self.assertEqual((False, (None, None)), (self.successResultOf(waiting), self.numbers()))
         self.assertEqual([], self.clock.getDelayedCalls())
 
+    def test_logged_out_for_good(self) -> None:
+        """Nor does it matter then that there are no new tokens, or that they cannot be written down."""
+        full = "CREATE TRIGGER full BEFORE INSERT ON secrets BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        for given, disk in (
+            (Unavailable("HTTP 503"), "SELECT 1"),
+            (Denied("invalid_client"), "SELECT 1"),
+            (self.tokens(2), full),
+        ):
+            waiting, answer = self.renewing()
+            self.successResultOf(Deferred.fromCoroutine(self.holding.forget_all()))
+            self.connection.execute(disk)
+
+            answer.callback(given)
+
+            self.assertEqual((False, (None, None)), (self.successResultOf(waiting), self.numbers()), given)
+            self.assertEqual((State.LOGIN_NEEDED, []), (self.standing.state, self.clock.getDelayedCalls()), given)
+
     def test_logged_in(self) -> None:
         """That the old login has ended says nothing of a new one, even if that is in the store no more."""
         waiting, answer = self.renewing()
@@ -218,7 +235,7 @@ class ElsewhereTests(_Case):
 
         answer.callback(Denied("invalid_grant"))
 
-        self.assertEqual((False, ("a7", None)), (self.successResultOf(waiting), self.numbers()))
+        self.assertEqual((True, ("a7", None)), (self.successResultOf(waiting), self.numbers()))
         self.assertEqual(State.AUTHORIZED, self.standing.state)
 
 

@@ -4,9 +4,12 @@ Tests for L{txsse.testing}.
 
 from __future__ import annotations
 
+import doctest
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from txsse import Event, EventReceiver, open_with
+import txsse
+from txsse import Event, EventReceiver, open_with, testing
 from txsse.testing import EventRecorder, MemoryEventServer
 
 
@@ -21,6 +24,15 @@ class MemoryEventServerTests(SynchronousTestCase):
         self.receiver = EventReceiver(self.recorder, self.server.clock)
         response.deliverBody(self.receiver)
         return int(response.code)
+
+    def test_example(self) -> None:
+        """
+        What its documentation shows is what happens.
+        """
+        result = doctest.testmod(testing, extraglobs=vars(txsse))
+
+        self.assertEqual(0, result.failed)
+        self.assertGreater(result.attempted, 0)
 
     def test_stream(self) -> None:
         """

@@ -143,6 +143,41 @@ class StreamTests(SynchronousTestCase):
 
         self.assertEqual(["elicitation/create"], [data["method"] for data in call.seen.data if data])
 
+    def test_asked_before_a_call(self) -> None:
+        """What it was to be asked before is asked in its next call, and what it need not answer goes on waiting."""
+        self.owner.say("notifications/tools/list_changed")
+        self.owner.transport.send(Request(7, "roots/list"))
+
+        call = self.client.call(1)
+
+        self.assertEqual(["roots/list"], [data["method"] for data in call.seen.data if data])
+        self.assertEqual(["tools/call"], [request.method for request in self.owner.requests[1:]])
+        self.world.clock.pump([30.0, 0])
+        self.assertEqual([], [message for message in self.owner.heard if isinstance(message, Error)])
+        stream = self.client.listen()
+        self.assertEqual(["notifications/tools/list_changed"], [data["method"] for data in stream.seen.data])
+
+    def test_asked_where_it_reads(self) -> None:
+        """Not in a call whose connection is lost, as long as there is another one."""
+        lost = self.client.call(1)
+        self.owner.say("notifications/progress", {}, 1)
+        lost.leave()
+        call = self.client.call(2)
+
+        self.owner.transport.send(Request(7, "elicitation/create"))
+
+        self.assertEqual(["elicitation/create"], [data["method"] for data in call.seen.data if data])
+
+    def test_withdrawn_within_a_call(self) -> None:
+        """Where it was asked it hears that nobody wants to know any more."""
+        call = self.client.call(1)
+        self.owner.transport.send(Request(7, "elicitation/create"))
+
+        self.owner.say("notifications/cancelled", {"requestId": 7})
+
+        methods = [data["method"] for data in call.seen.data if data]
+        self.assertEqual(["elicitation/create", "notifications/cancelled"], methods)
+
     def test_never_asked(self) -> None:
         """A question that nobody could be asked is answered after a while."""
         self.owner.transport.send(Request(1, "roots/list"))
