@@ -316,7 +316,7 @@ class Bridge:
         self, conversation: ConversationId, message: Message, within: RequestId | None
     ) -> Sequence[BridgeEffect]:
         """The server says something."""
-        self._pulse.heard(conversation)
+        self._pulse.trust(conversation)
         self._conversations.received(conversation, message, within)
         return self._take()
 
@@ -439,7 +439,7 @@ class Bridge:
 
     def _over(self, conversation: ConversationId) -> None:
         self._questions.over(conversation)
-        self._pulse.over(conversation)
+        self._pulse.trust(conversation)
 
     def _cut_off(self, loss: Loss, established: bool) -> None:
         if self._outage.began(loss, established):

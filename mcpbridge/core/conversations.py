@@ -75,7 +75,7 @@ class Conversations:
 
     @ivar opening: how we introduce ourselves to the server from the next conversation on.
     @ivar current: the one in which things are said now, or soon; L{None} if there is none.
-    @ivar _noted: why the last one could not be had, since somebody has wanted one; it is noted once.
+    @ivar _noted: why the last one was lost, since the server opened or somebody wanted it; it is noted once.
     """
 
     opening: Opened
@@ -137,6 +137,7 @@ class Conversations:
         """The server has answered our introduction as it should."""
         self._by_number[conversation].opening = None
         self.phase = Phase.READY
+        self._noted = None
         self._outage.ended()
         self._do(StopTimer("opening"))
         self._do(StartTimer("stable", _STABLE))
@@ -224,7 +225,7 @@ class Conversations:
             if self.phase is not Phase.CLOSED:
                 # Until all is lost that was under way, nothing may be opened for a part of it.
                 self.phase = Phase.WAITING
-                self._note(loss, established)
+                self._note(loss)
             self._outage.last_loss = loss
         # That the session is not known any more says nothing of what was under way when it was.
         fate = Fate.UNKNOWN if loss.fate is Fate.SESSION_LOST else loss.fate
@@ -233,8 +234,8 @@ class Conversations:
         if is_current and self.phase is not Phase.CLOSED:
             self._cut_off(loss, established)
 
-    def _note(self, loss: Loss, established: bool) -> None:
-        if established or loss.text != self._noted:
+    def _note(self, loss: Loss) -> None:
+        if loss.text != self._noted:
             self._do(Note(loss.text, loss))
         self._noted = loss.text
 

@@ -67,7 +67,7 @@ class Exchange:
 
     @property
     def waits(self) -> bool:
-        """Whether it is for the server to come up that it waits."""
+        """Whether it is for the server to come up that it waits, or for its client to be let through."""
         return self.conversation is None and not self.held
 
     @property
@@ -116,8 +116,11 @@ class Exchanges:
         return self._by_number.get(xid) if xid is not None else None
 
     def pop(self, xid: ExchangeId) -> Exchange | None:
-        """It is answered; whoever has it now says so."""
-        return self._by_number.pop(xid, None)
+        """It is over; whoever has it now says so."""
+        exchange = self._by_number.pop(xid, None)
+        if exchange is not None and exchange.held:
+            self._do(StopTimer(("retry", xid)))
+        return exchange
 
     def asked_by(self, session: SessionId) -> dict[ExchangeId, Exchange]:
         """What a client waits for."""
@@ -218,12 +221,8 @@ class Exchanges:
 
     def cancel(self, event: Cancelled) -> None:
         """Nobody wants its answer."""
-        exchange = self._by_number.pop(event.xid, None)
-        if exchange is None:
-            return
-        if exchange.held:
-            self._do(StopTimer(("retry", event.xid)))
-        if exchange.conversation is not None:
+        exchange = self.pop(event.xid)
+        if exchange is not None and exchange.conversation is not None:
             self._conversations.say(exchange.conversation, event)
             self._given_up(exchange.conversation)
             self._conversations.retire_if_done(exchange.conversation)
@@ -237,9 +236,8 @@ class Exchanges:
 
     def fail(self, xid: ExchangeId, error: ErrorObject) -> None:
         """It ends with this."""
-        exchange = self._by_number.pop(xid)
-        if exchange.held:
-            self._do(StopTimer(("retry", xid)))
+        exchange = self.pop(xid)
+        assert exchange is not None
         if exchange.listing is not None:
             self._list_failed(xid, exchange, error)
         elif exchange.session is not None:
@@ -305,12 +303,13 @@ class Exchanges:
     def ticked(self) -> None:
         """A second has passed."""
         now = self._ticks.now
+        why = self._outage.last_loss if self._conversations.phase is not Phase.READY else None
         for xid, exchange in list(self._by_number.items()):
             if xid in self._by_number and now >= exchange.deadline:
                 self._expire(xid, exchange)
             elif xid in self._by_number and exchange.waits and now >= exchange.patience:
-                if self._outage.last_loss is not None and exchange.listing is None:
-                    self._fail_unsent(xid, exchange, self._outage.last_loss)
+                if why is not None and exchange.listing is None:
+                    self._fail_unsent(xid, exchange, why)
         if self._by_number or self._outage.lasts:
             self._ticks.start()
 

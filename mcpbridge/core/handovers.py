@@ -30,22 +30,22 @@ class Handovers:
     See the top of this module.
 
     @ivar _rooted: the conversations in which the server has asked for roots, and whether it keeps them.
-    @ivar _open: clients whose roots it has not got yet.
+    @ivar _open: clients whose roots it has not got yet, and the conversation that each takes over.
     """
 
     _exchanges: Exchanges
     _conversations: Conversations
     _do: Callable[[BridgeEffect], None]
     _rooted: dict[ConversationId, bool] = attrs.Factory(dict)
-    _open: set[SessionId] = attrs.Factory(set)
+    _open: dict[SessionId, ConversationId] = attrs.Factory(dict)
 
     def begin(self, session: SessionId) -> None:
-        """A client is ready, and the server has asked nothing of it."""
+        """A client is ready, and the server has not asked it for its roots."""
         current = self._conversations.current
         if self._conversations.phase is not Phase.READY or current not in self._rooted:
             return
         if self._rooted[current]:
-            self._open.add(session)
+            self._open[session] = current
             self._exchanges.hold(session)
             self._await(session, ASKED)
         self._conversations.say(current, RootsChanged())
@@ -68,12 +68,11 @@ class Handovers:
 
     def fired(self, session: SessionId) -> None:
         """It has waited long enough."""
-        if session in self._open:
-            self._open.discard(session)
+        if self._open.pop(session, None) is not None:
             self._exchanges.release(session)
 
     def detach(self, session: SessionId) -> None:
-        """The client is gone."""
+        """The client is gone, or what it took over is."""
         if session in self._open:
             self._do(StopTimer(("roots", session)))
             self.fired(session)
@@ -81,6 +80,8 @@ class Handovers:
     def over(self, conversation: ConversationId) -> None:
         """The conversation is over; the next one knows nobody's roots."""
         self._rooted.pop(conversation, None)
+        for session in [session for session, taken in self._open.items() if taken == conversation]:
+            self.detach(session)
 
     def _await(self, session: SessionId, seconds: float) -> None:
         self._do(StartTimer(("roots", session), seconds))

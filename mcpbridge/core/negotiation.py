@@ -158,8 +158,7 @@ class Negotiation:
         if self._opened is None:
             return effects
         if self._trying is None:
-            self._heed(effects)
-            return effects
+            return effects if self._verdict.fixed else list(map(self._heed, effects))
         match _outcome(effects, self._opened.xid):
             case Completed():
                 return (*effects, *self._settle(self._trying))
@@ -211,12 +210,16 @@ class Negotiation:
         self._first_answer = answer
         return self._try(LEGACY if self._trying == MODERN else MODERN)
 
-    def _heed(self, effects: Sequence[PeerEffect]) -> None:
-        """A server that refuses the revision in mid-conversation has become another one."""
-        for effect in effects:
-            if isinstance(effect, Deliver) and isinstance(effect.event, Lost) and not self._verdict.fixed:
-                if effect.event.loss.reason is Reason.VERSION_REFUSED:
-                    self._verdict.era = None
+    def _heed(self, effect: PeerEffect) -> PeerEffect:
+        """A server that refuses the revision in mid-conversation has become another one, and has done nothing."""
+        match effect:
+            case Deliver(Failed(xid, error)) if isinstance(self._peer, legacy.ClientPeer) and _has_no_sessions(error):
+                text = f"it does not speak this protocol version any more: {error.message}"
+                effect = Deliver(Lost(xid, Loss(Fate.SESSION_LOST, Reason.VERSION_REFUSED, text)))
+                self._verdict.era = None
+            case Deliver(Lost(_, Loss(reason=Reason.VERSION_REFUSED))):
+                self._verdict.era = None
+        return effect
 
 
 def _request_id(effects: Sequence[PeerEffect]) -> RequestId | None:
@@ -247,6 +250,12 @@ def _is_modern(answer: Failed | Lost) -> bool:
     if refuses_version(answer.error):
         return not set(_supported(answer.error)).isdisjoint(modern.VERSIONS)
     return answer.error.code in (HEADER_MISMATCH, MISSING_CLIENT_CAPABILITY)
+
+
+def _has_no_sessions(error: ErrorObject) -> bool:
+    """Whether a server says that it speaks the stateless era only. In a session, the code alone means anything."""
+    supported = set(_supported(error)) if refuses_version(error) else set()
+    return not supported.isdisjoint(modern.VERSIONS) and supported.isdisjoint(legacy.VERSIONS)
 
 
 def _another_may(tried: str | None, answer: Failed | Lost) -> bool:

@@ -16,6 +16,8 @@ from mcpbridge.core.ticks import TICK, Ticks, ticks
 
 #: Between two attempts to reach a server that a client is waiting for, in seconds.
 _LONGEST_BACKOFF: Final = 30.0
+#: The same while requests wait for it, so that they do not wait in vain for one that is back.
+_LONGEST_AT_FIRST: Final = 1.0
 
 
 @attrs.define(eq=False)
@@ -53,8 +55,10 @@ class Outage:
 
     def pause(self) -> float:
         """Seconds until it is tried again; a conversation that had lasted is opened anew at once."""
-        attempt = self._failures + max(self._flaps - 1, 0)
-        return backoff(attempt, self._entropy, longest=_LONGEST_BACKOFF) if attempt else 0.0
+        flaps = max(self._flaps - 1, 0)
+        attempt = self._failures + flaps
+        longest = _LONGEST_BACKOFF if flaps or self.is_long else _LONGEST_AT_FIRST
+        return backoff(attempt, self._entropy, longest=longest) if attempt else 0.0
 
     def glance(self) -> float:
         """Seconds until it is tried once more for somebody who asks, however long the pause is."""

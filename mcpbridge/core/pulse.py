@@ -42,6 +42,7 @@ class Pulse:
     @ivar _doubted: the conversation in which a request was given up, and nothing has been said since.
     @ivar _before: requests that clients waited for then.
     @ivar _asked: our question, once it has been asked.
+    @ivar _hurries: another client has come since.
     """
 
     _policy: Policy
@@ -53,6 +54,7 @@ class Pulse:
     _doubted: ConversationId | None = None
     _before: frozenset[ExchangeId] = frozenset()
     _asked: ExchangeId | None = None
+    _hurries: bool = False
 
     def learn(self, opening: Raw) -> None:
         """What the server said of itself."""
@@ -71,14 +73,20 @@ class Pulse:
         )
         self._do(StartTimer("pulse", QUIET))
 
-    def heard(self, conversation: ConversationId) -> None:
-        """The server has said something."""
-        if conversation == self._doubted:
-            self._trust()
+    def trust(self, conversation: ConversationId) -> None:
+        """The server has said something there; or that one is over, and the next one need not be asked."""
+        if conversation != self._doubted:
+            return
+        if self._asked is not None:
+            # Nobody waits for the answer: that it fails to come is no reason to doubt anew.
+            self._exchanges.pop(self._asked)
+        self._doubted, self._before, self._asked, self._hurries = None, frozenset(), None, False
+        self._do(StopTimer("pulse"))
 
     def taken_over(self) -> None:
-        """Another client comes."""
-        if self._doubted is not None:
+        """Another client comes. Those that come and go after it do not prolong the wait."""
+        if self._doubted is not None and not self._hurries:
+            self._hurries = True
             self._ask(TAKEN_OVER)
 
     def fired(self) -> None:
@@ -93,19 +101,8 @@ class Pulse:
             text = "it hangs: it says nothing since a request was given up, and answers no ping; it is started anew"
             self._conversations.end(self._doubted, Loss(Fate.UNKNOWN, Reason.UPSTREAM_TIMEOUT, text))
 
-    def over(self, conversation: ConversationId) -> None:
-        """The conversation is over, and the next one need not be asked."""
-        if conversation == self._doubted:
-            if self._asked is not None:
-                self._exchanges.pop(self._asked)
-            self._trust()
-
     def _ask(self, patience: float) -> None:
         self._do(StartTimer("pulse", patience))
         if self._asked is None:
             self._asked = next(self._exchange_ids)
             self._exchanges.submit(None, Called(self._asked, self._question, None), self._question)
-
-    def _trust(self) -> None:
-        self._doubted, self._before, self._asked = None, frozenset(), None
-        self._do(StopTimer("pulse"))

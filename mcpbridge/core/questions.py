@@ -79,7 +79,7 @@ class Questions:
         session = exchange.session if exchange is not None else self._owner_of(event)
         if session is None and self._policy.exclusive:
             session = next(iter(self._sessions), None)
-        if any(request.method == _ROOTS for request in event.requests.values()):
+        if _wants_roots(event):
             self._handovers.asked(conversation, session, exchange is None and self._policy.exclusive)
         if session is None:
             why = (
@@ -142,7 +142,7 @@ class Questions:
         held = self._held.pop(session, [])
         for asked in held:
             self._tell(session, asked)
-        if not held:
+        if not any(map(_wants_roots, held)):
             self._handovers.begin(session)
 
     def detach(self, session: SessionId) -> None:
@@ -176,3 +176,7 @@ class Questions:
         self, conversation: ConversationId, xid: ExchangeId | None, responses: Mapping[str, Raw | ErrorObject]
     ) -> None:
         self._conversations.say(conversation, InputSupplied(xid, responses))
+
+
+def _wants_roots(event: InputRequired) -> bool:
+    return any(request.method == _ROOTS for request in event.requests.values())

@@ -162,3 +162,18 @@ class ConversationsTests(SynchronousTestCase):
 
         notes = [effect.text for effect in listener.done if isinstance(effect, Note)]
         self.assertEqual(["refused", "denied", "denied"], notes)
+
+    def test_noted_again(self) -> None:
+        """So it is when the server was there in between."""
+        listener = Listener()
+        listener.conversations.connect()
+        listener.conversations.gone(1, CRASHED)
+        listener.conversations.fired("reconnect")
+        listener.conversations.connected(2)
+        listener.conversations.received(2, Result(1, ANSWER), None)
+        listener.conversations.forgotten(2)
+        listener.done.clear()
+
+        listener.conversations.gone(3, CRASHED)
+
+        self.assertIn(Note(CRASHED.text, CRASHED), listener.done)

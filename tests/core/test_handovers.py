@@ -7,6 +7,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from mcpbridge.core.effects import Send, Tell
+from mcpbridge.core.errors import Reason
 from mcpbridge.core.events import Cancelled, InputRequest, InputRequired, InputSupplied, Ready
 from mcpbridge.core.handovers import ANSWERED, ASKED, SETTLED
 from mcpbridge.core.jsonrpc import Notification, Result
@@ -81,18 +82,52 @@ class HandoverTests(SynchronousTestCase):
         self.assertNotIn(TIMER, rig.timers)
 
     def test_lost(self) -> None:
-        """A server that starts anew knows no roots, and asks by itself."""
+        """A server that starts anew knows no roots, and asks by itself: nothing waits any longer."""
         rig = handed_over()
         rig.deliver(2, call(21))
-        rig.taken()
+        rig.says(1, question(6))
 
         rig.ends(1, CRASHED)
         rig.fire("reconnect")
         rig.opens(2)
-        rig.taken()
-        rig.fire(TIMER)
 
-        self.assertEqual([sent_call(2, 2, 21)], rig.taken())
+        self.assertEqual(sent_call(2, 2, 21), rig.taken()[-1])
+        self.assertNotIn(TIMER, rig.timers)
+
+    def test_patience(self) -> None:
+        """A call that waits does not wait for a server that is away, though something got lost there before."""
+        rig = up()
+        rig.says(1, question(5))
+        rig.deliver(1, call(11))
+        rig.loses(1, 2, CRASHED)
+        rig.detach(1)
+        rig.attach(2)
+        rig.deliver(2, call(21))
+        rig.taken()
+
+        rig.tick(9)
+
+        self.assertEqual([], rig.taken())
+
+    def test_closed(self) -> None:
+        """No timer is left."""
+        rig = handed_over()
+        rig.deliver(2, call(21))
+
+        rig.do(rig.bridge.close(Reason.STOPPING, "mcpbridge is stopping"))
+
+        self.assertEqual({}, rig.timers)
+
+    def test_asked_something_else(self) -> None:
+        """What the server asked before the client was ready makes no difference, unless that was for its roots."""
+        for method, expected in (("sampling/createMessage", [CHANGED]), ("roots/list", [sent_call(1, 2, 21)])):
+            rig = handed_over()
+            rig.says(1, question(6, method))
+            rig.taken()
+
+            rig.deliver(2, Ready(), call(21))
+
+            self.assertEqual(expected, [effect for effect in rig.taken() if isinstance(effect, Send)])
 
     def test_within_a_call(self) -> None:
         """A server that asks when it needs them asks again, so nothing waits."""

@@ -290,15 +290,39 @@ class VerdictTests(SynchronousTestCase):
             self.assertEqual((Fate.SESSION_LOST, Reason.VERSION_REFUSED), (lost.loss.fate, lost.loss.reason))
             self.assertEqual(None, rig.verdict.era)
 
-    def test_code_of_the_session_era(self) -> None:
-        """There the same numbers mean what the server likes."""
-        rig = Rig(OLD)
+    def test_replaced_by_one_without_sessions(self) -> None:
+        """The same, if what is spoken no more is sessions."""
+        rig = Rig(NEW, LEGACY)
         rig.answers(1, INITIALIZED)
         rig.do(rig.peer.send(Called(2, "tools/call", raw({"name": "t"}))))
 
-        rig.answers(2, unsupported(OLD))
+        rig.answers(2, unsupported(NEW))
 
-        self.assertEqual(Failed, rig.outcome()[-1])
+        lost = rig.events[-1]
+        assert isinstance(lost, Lost)
+        self.assertEqual((Fate.SESSION_LOST, Reason.VERSION_REFUSED), (lost.loss.fate, lost.loss.reason))
+        self.assertEqual(None, rig.verdict.era)
+
+    def test_fixed_in_mid_conversation(self) -> None:
+        """Where the user has said what it speaks, nothing else is tried."""
+        rig = Rig(OLD, LEGACY, fixed=True)
+        rig.answers(1, INITIALIZED)
+        rig.do(rig.peer.send(Called(2, "tools/call", raw({"name": "t"}))))
+
+        rig.answers(2, unsupported(NEW))
+
+        self.assertEqual((Failed, LEGACY), (rig.outcome()[-1], rig.verdict.era))
+
+    def test_code_of_the_session_era(self) -> None:
+        """There the same numbers mean what the server likes."""
+        for error in (unsupported(OLD), unsupported(NEW, OLD), ErrorObject(-32022, "no")):
+            rig = Rig(OLD)
+            rig.answers(1, INITIALIZED)
+            rig.do(rig.peer.send(Called(2, "tools/call", raw({"name": "t"}))))
+
+            rig.answers(2, error)
+
+            self.assertEqual(Failed, rig.outcome()[-1])
 
 
 class SilenceTests(SynchronousTestCase):

@@ -30,16 +30,30 @@ class OutageTests(SynchronousTestCase):
 
     def test_pauses(self) -> None:
         """They grow with each failure up to a bound, and begin anew when the server has opened."""
-        outage, _ = self.outage()
+        outage, count = self.outage()
 
         pauses = [outage.pause()]
         for _ in range(10):
             outage.began(REFUSED, established=False)
+            self.pass_seconds(count, 5)
             pauses.append(outage.pause())
         outage.ended()
         pauses.append(outage.pause())
 
         self.assertEqual([0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 15.0, 15.0, 0.0], pauses)
+
+    def test_short_pauses_at_first(self) -> None:
+        """Who waits for a server that is back within that time does not wait in vain for the next attempt."""
+        outage, count = self.outage()
+
+        pauses = []
+        for _ in range(8):
+            outage.began(REFUSED, established=False)
+            pauses.append(outage.pause())
+        self.pass_seconds(count, 5)
+        pauses.append(outage.pause())
+
+        self.assertEqual([0.1, 0.2, 0.4, 0.5, 0.5, 0.5, 0.5, 0.5, 12.8], pauses)
 
     def test_crash_loop(self) -> None:
         """A server that opens and is lost is opened anew at once, but only once until a conversation has lasted."""

@@ -100,6 +100,29 @@ class PulseTests(SynchronousTestCase):
         self.assertEqual(([Request(3, "ping")], TAKEN_OVER), (asked, patience))
         self.assertIn(Hangup(1), rig.taken())
 
+    def test_taken_over_again(self) -> None:
+        """Clients that come and go one after the other do not keep it from being found out."""
+        rig = given_up()
+        rig.detach(1)
+        rig.attach(2)
+        rig.detach(2)
+        rig.timers["pulse"] = 1.0
+
+        rig.attach(3)
+
+        self.assertEqual(1.0, rig.timers["pulse"])
+
+    def test_answers_no_ping(self) -> None:
+        """Once it has said something else, its answer is not waited for."""
+        rig = given_up()
+        rig.fire("pulse")
+        rig.says(1, Notification("notifications/message", raw({"level": "info", "data": "x"})))
+
+        rig.tick(100)
+
+        self.assertEqual(0, rig.bridge.counts()["exchanges"])
+        self.assertNotIn("pulse", rig.timers)
+
     def test_nobody_left(self) -> None:
         """One that hangs when nobody uses it is not started again before somebody does."""
         rig = given_up()
@@ -121,7 +144,7 @@ class PulseTests(SynchronousTestCase):
         rig.taken()
         rig.opens(2)
 
-        self.assertNotIn("pulse", rig.timers)
+        self.assertEqual({"stable"}, rig.timers.keys() - {"tick"})
         self.assertEqual([], [message for _, message in sends(rig.taken()) if message == Request(2, "ping")])
 
     def test_not_for_all(self) -> None:

@@ -15,6 +15,8 @@ from mcpbridge.core.errors import ErrorObject
 from mcpbridge.core.jsonrpc import Error, InvalidMessage, Notification, Request, RequestId, Result
 from tests.simulation.handles import Handles, Held
 from tests.simulation.pipes import ClientPipe
+from tests.simulation.promises import check_deadline, check_followed, check_roots
+from tests.simulation.roots import ANSWERS, roots_of
 from tests.simulation.servers import Machine
 from tests.simulation.session_handles import SessionHandles
 from tests.simulation.tasks import OPTIONAL, REQUIRED
@@ -80,6 +82,9 @@ class Client:
     @ivar let_go: calls that it does not wait for any more, by token.
     @ivar given: requests that the daemon has given it a result of, wanted or not.
     @ivar restarted: when the daemon died last.
+    @ivar came: when it said who it is.
+    @ivar dawdled: when it last did not read, or answer, for a while.
+    @ivar trusting: from then on all is well for it, whatever was before; never, if it is L{None}.
     """
 
     name: str
@@ -102,9 +107,13 @@ class Client:
     let_go: dict[str, LetGo] = attrs.Factory(dict)
     given: set[RequestId] = attrs.Factory(set)
     restarted: float = -1.0
+    came: float = 0.0
+    trusting: float | None = None
+    dawdled: float = -1.0
     _count: int = 0
     _lingered: bool = False
     _wished: dict[str, str] = attrs.Factory(dict)
+    _progress: dict[RequestId, int] = attrs.Factory(dict)
 
     def __attrs_post_init__(self) -> None:
         self.pipe = ClientPipe(self.world, self)
@@ -114,6 +123,7 @@ class Client:
 
     def start(self) -> None:
         """Say who it is."""
+        self.came = self.world.clock.seconds()
         params = {"protocolVersion": self.version, "capabilities": {"elicitation": {}, "roots": {}}}
         self._ask("initialize", {**params, "clientInfo": {"name": self.name}})
 
@@ -159,7 +169,7 @@ class Client:
         for request_id, asked in self.open.items():
             self._let_go(request_id, asked)
         told = self.machine.kind == "pipe" or self.machine.streaming
-        if told and self.machine.troubled < self.world.clock.seconds() - 60.0:
+        if told and max(self.machine.troubled, self.machine.unheard) < self.world.clock.seconds() - 60.0:
             for uri in self.wishes:
                 if not self.machine.hears(uri):
                     self.world.wrong(f"the subscription of {self.name} to {uri} was lost")
@@ -204,10 +214,20 @@ class Client:
     def _call(self) -> None:
         ask, fail = self.world.maybe(0.25), self.world.maybe(0.1)
         params: dict[str, Any] = {"name": "t", "arguments": {"token": self._token(), "ask": ask, "fail": fail}}
-        if self.machine.tasks is not None and self.world.tasks.random() < 0.5:
+        if self.machine.slow and self.world.hangs.random() < 0.2:
+            self._call_in_vain(params)
+        elif self.machine.tasks is not None and self.world.tasks.random() < 0.5:
             self._call_for_task(params)
         else:
             self._ask("tools/call", params)
+
+    def _call_in_vain(self, params: dict[str, Any]) -> None:
+        """It never ends; so it is given up."""
+        params["arguments"] |= {"ask": False, "endless": True}
+        self._ask("tools/call", params)
+        self.open[self._count - 1].asks = True
+        if self.world.hangs.random() < 0.7:
+            self.world.clock.callLater(self.world.hangs.uniform(1.0, 20.0), self._regret, self._count - 1)
 
     def _call_for_task(self, params: dict[str, Any]) -> None:
         chance = self.world.tasks
@@ -277,6 +297,7 @@ class Client:
         self.pipe.say(InvalidMessage(-32700, "Parse error"))
 
     def _dawdle(self) -> None:
+        self.dawdled = self.world.clock.seconds()
         self.pipe.dawdle(self.world.chance.uniform(0.0, 3.0))
 
     # What it is told.
@@ -311,6 +332,7 @@ class Client:
             return
         self.answered += 1
         self.over[answer.id] = asked
+        check_deadline(self, asked)
         if isinstance(answer, Error):
             self._let_go(answer.id, asked)
             self._failed(asked, answer)
@@ -333,6 +355,11 @@ class Client:
             self.pipe.say(Notification("notifications/initialized"))
         self._act()
 
+    @property
+    def troubled(self) -> float:
+        """Until when what it asks may be lost with good reason."""
+        return self.machine.troubled if self.trusting is None else min(self.machine.troubled, self.trusting)
+
     def _failed(self, asked: Asked, answer: Error) -> None:
         self.errors.append(f"{asked.method}: {answer.error.message}")
         if asked.held is not None:
@@ -341,7 +368,7 @@ class Client:
             return
         if answer.error.data is None and answer.error.code == -1 and answer.error.message != asked.token:
             self.world.wrong(f"{self.name} asked {asked} and was told {answer.error.message}")
-        calm = asked.at > self.machine.troubled and not asked.asks
+        calm = asked.at > self.troubled and not asked.asks
         calm = calm and (asked.held is None or asked.held.at > self.restarted)
         if calm and answer.error.code != -1 and "mcpbridge was restarted" not in answer.error.message:
             self.world.wrong(f"{self.name} asked {asked} when all was well and was told {answer.error.message}")
@@ -368,6 +395,9 @@ class Client:
             result = {"for": asked.token, "big": 2**80}
         if asked.end == "isError":
             result.pop("isError", None)
+        if asked.method == "tools/call":
+            check_roots(self, asked, result)
+            check_followed(self, asked)
         if asked.method in ("tools/call", "resources/read", "x/unknown") and result != {
             "for": asked.token,
             "big": 2**80,
@@ -387,7 +417,14 @@ class Client:
 
     def _questioned(self, question: Request) -> None:
         if question.method == "roots/list":
-            self.pipe.say(Result(question.id, jsonrpc.value({"for": "", "roots": []})))
+            answer = Result(question.id, jsonrpc.value({"for": "", **roots_of(self.name)}))
+            if self.machine.rooted:
+                in_time = self.world.roots.random() < 0.8
+                self.dawdled = self.dawdled if in_time else self.world.clock.seconds()
+                delay = self.world.roots.uniform(0.0, ANSWERS) if in_time else 5.0
+                self.world.clock.callLater(delay, self.pipe.say, answer)
+            else:
+                self.pipe.say(answer)
             return
         assert question.params is not None
         token = jsonrpc.read(question.params)["message"]
@@ -408,3 +445,6 @@ class Client:
         asked = self.open.get(params["progressToken"]) or self.over.get(params["progressToken"])
         if asked is None or asked.token != params["message"]:
             self.world.wrong(f"{self.name} heard of the progress {params} of {asked}")
+        if params["progress"] <= self._progress.get(params["progressToken"], 0):
+            self.world.wrong(f"{self.name} heard of the progress {params} twice")
+        self._progress[params["progressToken"]] = params["progress"]

@@ -9,7 +9,10 @@ from typing import Any, Final
 import attrs
 
 from tests.simulation.handles import Handles, Held
+from tests.simulation.roots import roots_of
 from tests.simulation.tasks import TERMINAL
+
+_TAG: Final = "io.modelcontextprotocol/subscriptionId"
 
 #: What a result may have besides what the server said.
 _ADDED: Final = ("_meta", "content", "ttlMs", "cacheScope")
@@ -17,7 +20,13 @@ _ADDED: Final = ("_meta", "content", "ttlMs", "cacheScope")
 
 @attrs.define(eq=False)
 class ExtensionHandles(Handles):
-    """Those of one client."""
+    """
+    Those of one client.
+
+    @ivar _told: what it was told last of a task, by the stream that it came on.
+    """
+
+    _told: dict[tuple[object, str], dict[str, Any]] = attrs.Factory(dict)
 
     def _created(self, result: dict[str, Any]) -> dict[str, Any] | None:
         return result if "taskId" in result else None
@@ -52,6 +61,11 @@ class ExtensionHandles(Handles):
     def told(self, params: dict[str, Any]) -> None:
         """A task has changed."""
         Handles.told(self, params)
+        tag = params.get("_meta", {}).get(_TAG), params["taskId"]
+        # A server that tells by itself does so on each stream, and one is opened before another is closed.
+        if self._client.machine.eras == "session" and tag[0] is not None and self._told.get(tag) == params:
+            self._client.world.wrong(f"{self._client.name} was told {params} twice")
+        self._told[tag] = params
         held = self.followed.get(params["taskId"])
         if held is not None and params["status"] in TERMINAL:
             self._consider(held, params)
@@ -65,7 +79,9 @@ class ExtensionHandles(Handles):
                 self._check_result(held, {name: each for name, each in result.items() if name not in _ADDED})
             case "failed":
                 error = task["error"]
-                if error["code"] != -1 or error["message"] != held.token:
+                # That it is there no more cannot be told from what became of it.
+                is_lost = error["code"] == -32602 and held.at < self._client.machine.troubled
+                if not is_lost and (error["code"] != -1 or error["message"] != held.token):
                     self._client.world.wrong(f"{self._client.name} was given the error {error} of {held}")
             case "input_required":
                 self._answer(held, task["inputRequests"])
@@ -84,7 +100,7 @@ class ExtensionHandles(Handles):
                 self._client.world.wrong(f"{self._client.name} was asked {question} for {held}")
             if key not in held.answered and chance.random() < 0.8:
                 held.answered.add(key)
-                answers[key] = {"roots": []} if question["method"] == "roots/list" else {"for": token}
+                answers[key] = roots_of(self._client.name) if question["method"] == "roots/list" else {"for": token}
         if chance.random() < 0.1:
             answers["unheard-of"] = {}
         if answers:

@@ -17,16 +17,23 @@ import attrs
 from mcpbridge.core import jsonrpc
 from mcpbridge.core.errors import ErrorObject
 from mcpbridge.core.jsonrpc import Error, InvalidMessage, Message, Notification, Request, RequestId, Result
+from tests.simulation.roots import Roots
 from tests.simulation.session_tasks import CAPABILITY, TOOLS, SessionTasks
 from tests.simulation.stateless_servers import StatelessSession
 from tests.simulation.tasks import OPTIONAL, REQUIRED, Task, Tasks
-from tests.simulation.world import World
+from tests.simulation.world import LONGEST, World
 
 if TYPE_CHECKING:
     from tests.simulation.transports import Transport
 
 #: How long a call takes at most, in seconds.
 WORK = 3.0
+
+#: How long one that is slow takes to say that it is there, in seconds at most.
+SIGN_OF_LIFE = 25.0
+
+#: What is asked once, for as long as there is a connection: it is not known that nobody heard it.
+_ONCE = frozenset(("initialize", "server/discover", "resources/subscribe", "subscriptions/listen", "ping"))
 
 
 @attrs.define(eq=False)
@@ -44,6 +51,11 @@ class Machine:
     @ivar silent: it takes what comes and says nothing.
     @ivar told: the version of its tools that it last announced.
     @ivar troubled: until when requests may be lost with good reason.
+    @ivar unheard: when it last did not hear, or ended, what is asked once only.
+    @ivar hung_at: when it began to hang for good.
+    @ivar hung: the connections that it hangs in.
+    @ivar slow: some of its calls never end, and it takes its time to say that it is there.
+    @ivar rooted: its sessions go by the roots of their client.
     @ivar tasks: calls that go on behind a handle; L{None} if it has no such thing.
     """
 
@@ -57,6 +69,11 @@ class Machine:
     up: bool = True
     silent: bool = False
     troubled: float = 0.0
+    unheard: float = 0.0
+    hung_at: float | None = None
+    hung: list[Transport] = attrs.Factory(list)
+    slow: bool = False
+    rooted: bool = False
     tasks: Tasks | None = None
     tools: int = 1
     told: int = 1
@@ -81,7 +98,7 @@ class Machine:
         # A gap of a few seconds is no reason to lose what is asked in it; two of them in a row are one that is longer.
         now = self.world.clock.seconds()
         self._trouble(seconds + 2.0 if seconds > 5.0 or now < self._crashed + 5.0 else 0.3)
-        self._crashed = now
+        self._crashed = now + seconds
         for transport in list(self.transports):
             transport.break_off()
         self.forget()
@@ -103,10 +120,28 @@ class Machine:
         """It knows its sessions no more, but ends what it has begun. A running child is its session: it cannot."""
         if self.kind == "pipe" and self.up:
             return
-        self._trouble(0.3)
+        self.lose_what_is_under_way()
         self.sessions = [session for session in self.sessions if isinstance(session, StatelessSession) and self.up]
         for transport in self.transports:
             self.world.later(5.0, transport.look)
+
+    def lose_what_is_under_way(self) -> None:
+        """What is on its way now may get lost with good reason."""
+        self._trouble(0.3)
+
+    def hang_for_good(self) -> None:
+        """It takes what comes on the connections that it has now, and never says anything there again."""
+        self.hung_at = self.world.clock.seconds()
+        self.silent = self.kind == "http"
+        self._trouble(LONGEST)
+        self.hung += self.transports
+        for transport in self.hung:
+            transport.hangs = True
+
+    def swallowed(self, message: Message) -> None:
+        """Nothing came of this."""
+        if isinstance(message, Request) and message.method in _ONCE:
+            self.unheard = LONGEST
 
     def hang(self, seconds: float) -> None:
         """Half of it is dead: it takes what comes and does nothing."""
@@ -162,6 +197,9 @@ class ServerSession:
     _asked_at: dict[RequestId, float] = attrs.Factory(dict)
     _ids: Iterator[int] = attrs.Factory(lambda: itertools.count(0))
     _tasks: SessionTasks | None = None
+    _roots: Roots | None = None
+    _marks: dict[RequestId, dict[str, Any]] = attrs.Factory(dict)
+    is_open: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self._machine.tasks is not None:
@@ -197,6 +235,10 @@ class ServerSession:
         match message:
             case Request():
                 self._asked(message)
+            case Notification(method="notifications/initialized") if self._roots is not None:
+                self._roots.ask()
+            case Notification(method="notifications/roots/list_changed") if self._roots is not None:
+                self._roots.ask()
             case Notification(method="notifications/initialized") if self._machine.world.maybe(0.3):
                 self.say(Request(next(self._ids), "roots/list"))
             case Notification(method="notifications/cancelled"):
@@ -218,7 +260,14 @@ class ServerSession:
             case "server/discover" if self._machine.world.maybe(0.1):
                 # Some say nothing to what they do not know.
                 return
+            case "ping" if self._machine.slow:
+                self._machine.world.clock.callLater(
+                    self._machine.world.hangs.uniform(0.0, SIGN_OF_LIFE), self._answer, request, {}
+                )
             case "initialize":
+                self.is_open = True
+                if self._machine.rooted and "roots" in params["capabilities"]:
+                    self._roots = Roots(self._machine.world, self.say, self._ids)
                 tools = {"listChanged": True} if self._machine.announcing else {}
                 capabilities: dict[str, Any] = {"tools": tools, "resources": {"subscribe": True}, "logging": {}}
                 if self._tasks is not None:
@@ -273,6 +322,10 @@ class ServerSession:
             self._tasks.call(request, params)
             return
         self._work[request.id] = token
+        if self._roots is not None:
+            self._marks[request.id] = self._roots.mark()
+        if asked.get("endless"):
+            return
         if asked["ask"]:
             question = Request(next(self._ids), "elicitation/create", jsonrpc.value({"message": token}))
             self._questions[question.id] = request
@@ -283,6 +336,8 @@ class ServerSession:
     def _answered(self, message: Result | Error) -> None:
         self._asked_at.pop(message.id or 0, None)
         if self._tasks is not None and self._tasks.answered(message):
+            return
+        if self._roots is not None and self._roots.answered(message):
             return
         request = self._questions.pop(message.id, None) if message.id is not None else None
         if request is None:
@@ -301,4 +356,4 @@ class ServerSession:
         if asked.get("fail"):
             self.say(Error(request.id, ErrorObject(-1, asked["token"])), request.id)
         else:
-            self._answer(request, {"for": asked["token"], "big": 2**80})
+            self._answer(request, {"for": asked["token"], "big": 2**80, **self._marks.pop(request.id, {})})

@@ -69,6 +69,7 @@ class SessionTasks:
                 self._tasks.cancel(task)
                 self._answer(request.id, shown(task))
             case "tasks/result":
+                task.fetched += 1
                 self._waiters[request.id] = task
                 self.changed(task)
             case _:
@@ -102,7 +103,12 @@ class SessionTasks:
     def tell(self, task: Task) -> None:
         """It has changed."""
         if task.owner is self._session and self._tasks.telling:
-            self._say(Notification("notifications/tasks/status", jsonrpc.value(shown(task))), None)
+            told = Notification("notifications/tasks/status", jsonrpc.value(shown(task)))
+            self._say(told, None)
+            tales = self._tasks.world.tales
+            if tales.random() < 0.3:
+                # It says so twice, the second time perhaps when it is not true any more.
+                self._tasks.world.clock.callLater(tales.choice((0.0, 0.1, 3.0)), self._say, told, None)
 
     def changed(self, task: Task) -> None:
         """Whoever waits for it hears of it."""

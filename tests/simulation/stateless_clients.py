@@ -18,6 +18,7 @@ from mcpbridge.core.jsonrpc import Error, Notification, Request, RequestId, Resu
 from tests.simulation.clients import PAUSE, Asked, Client
 from tests.simulation.extension_handles import ExtensionHandles
 from tests.simulation.handles import Held
+from tests.simulation.roots import ANSWERS, roots_of
 from tests.simulation.tasks import EXTENSION, REQUIRED
 
 _PREFIX = "io.modelcontextprotocol/"
@@ -57,6 +58,7 @@ class StatelessClient(Client):
 
     def start(self) -> None:
         """Ask who is there, or just begin."""
+        self.came = self.world.clock.seconds()
         if self.both:
             Client.start(self)
         elif self.world.maybe(0.7):
@@ -90,9 +92,7 @@ class StatelessClient(Client):
         self._params[request_id] = said
         asks = said.get("arguments", {}).get("ask", False)
         token = token or said.get("arguments", said).get("token", f"{self.name}/{request_id}")
-        # Of one that speaks both eras, what it was told in one is not known to belong to the other.
-        newest = 0 if self.both else self.newest
-        self.open[request_id] = Asked(method, token, self.world.clock.seconds(), asks, newest)
+        self.open[request_id] = Asked(method, token, self.world.clock.seconds(), asks, self.newest)
         self.pipe.say(Request(request_id, method, jsonrpc.value({**said, "_meta": meta})))
 
     def _wish(self) -> None:
@@ -153,6 +153,9 @@ class StatelessClient(Client):
         if isinstance(message, Request) and not self.both:
             self.world.wrong(f"{self.name} was asked {message}")
         Client.hear(self, line)
+        if self.both:
+            # What it was told in one era is not known to belong to the other.
+            self.newest = 0
 
     def _answered(self, answer: Result | Error) -> None:
         if answer.id in self._listens:
@@ -193,9 +196,10 @@ class StatelessClient(Client):
         Client._check(self, asked, result)
 
     def _consider(self, request_id: RequestId, asked: Asked, result: dict[str, Any]) -> None:
+        aside = self.machine.tasks is not None and self.machine.tasks.aside
         if not asked.asks and "roots" not in str(result):
             # On a shared channel its own question may come with another of its calls.
-            if not (self.exclusive and self.machine.kind == "pipe"):
+            if not (aside or (self.exclusive and self.machine.kind == "pipe")):
                 self.world.wrong(f"{self.name} was asked for {asked}: {result}")
         questions = result.get("inputRequests", {})
         for question in questions.values():
@@ -204,6 +208,12 @@ class StatelessClient(Client):
                 self.world.wrong(f"{self.name} was asked {token}")
         self._came_back[asked.token] += 1
         if self._came_back[asked.token] > _PATIENCE:
+            return
+        if self.machine.rooted and "roots" in str(result):
+            # Who does not answer soon is served in roots that are not its own.
+            self.world.clock.callLater(
+                self.world.roots.uniform(0.0, ANSWERS), self._come_back, request_id, asked, result
+            )
             return
         state = result.get("requestState")
         ours = state is not None and state.startswith("mcpbridge-")
@@ -221,6 +231,9 @@ class StatelessClient(Client):
             case _:
                 self.world.later(PAUSE, self._come_back, request_id, asked, result)
 
+    def _answer_to(self, question: dict[str, Any]) -> dict[str, Any]:
+        return roots_of(self.name) if question["method"] == "roots/list" else {"for": question["params"]["message"]}
+
     def _come_back(self, request_id: RequestId, asked: Asked, result: dict[str, Any], answering: bool = True) -> None:
         if self.done:
             return
@@ -228,10 +241,8 @@ class StatelessClient(Client):
         if "requestState" in result:
             again["requestState"] = result["requestState"]
         if answering:
-            again["inputResponses"] = {
-                key: {"roots": []} if question["method"] == "roots/list" else {"for": question["params"]["message"]}
-                for key, question in result.get("inputRequests", {}).items()
-            }
+            questions = result.get("inputRequests", {})
+            again["inputResponses"] = {key: self._answer_to(question) for key, question in questions.items()}
         session, self._opened_session = self._opened_session, False
         self._ask(asked.method, again, asked.token)
         self._opened_session = session

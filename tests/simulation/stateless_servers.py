@@ -155,6 +155,7 @@ class StatelessSession:
 
     def _end_listen(self, request: Request) -> None:
         if self._listens.pop(request.id, None) is not None and not self._machine.silent:
+            self._machine.unheard = max(self._machine.unheard, self._machine.world.clock.seconds())
             self._answer(request, {"_meta": {_TAG: request.id}})
 
     def _call(self, request: Request, params: dict[str, Any]) -> None:
@@ -206,7 +207,8 @@ class StatelessSession:
 
     def _begin(self, request: Request, token: str, asked: dict[str, Any]) -> None:
         self._work[request.id] = token
-        self._machine.world.later(3.0, self._finish, request, asked)
+        if not asked.get("endless"):
+            self._machine.world.later(3.0, self._finish, request, asked)
 
     def _finish(self, request: Request, asked: dict[str, Any]) -> None:
         if request.id not in self._work or self._machine.silent:

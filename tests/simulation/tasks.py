@@ -41,6 +41,7 @@ class Task:
     @ivar at: when it was begun.
     @ivar rounds: how often it has asked.
     @ivar questions: what it wants to know now, by key.
+    @ivar fetched: how often its result was asked for.
     """
 
     task_id: str
@@ -52,6 +53,7 @@ class Task:
     status: str = "working"
     rounds: int = 0
     questions: dict[str, dict[str, Any]] = attrs.Factory(dict)
+    fetched: int = 0
 
     @property
     def token(self) -> str:

@@ -16,29 +16,32 @@ from typing import Literal
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from mcpbridge.configuration import HTTPUpstream, Settings, Sharing, Upstream
+from mcpbridge.configuration import ChildUpstream, HTTPUpstream, Settings, Sharing, Upstream
 from mcpbridge.core.errors import Reason
 from mcpbridge.core.events import Opened
+from mcpbridge.core.pulse import TAKEN_OVER
 from mcpbridge.interfaces import IClientTransport, IMessageTransport
 from mcpbridge.service.links import Link
 from mcpbridge.service.receptions import Reception
 from mcpbridge.service.snapshots import SnapshotStore
 from mcpbridge.service.upstreams import UpstreamService
 from tests.simulation.clients import Client
+from tests.simulation.promises import Log
 from tests.simulation.servers import Machine
 from tests.simulation.stateless_clients import StatelessClient
 from tests.simulation.tasks import TERMINAL
 from tests.simulation.transports import Transport, transport_to
-from tests.simulation.world import LONGEST, Life, World
+from tests.simulation.world import LONGEST, TIMEOUT, Life, World
 
 #: Worlds in one run of the tests: a few seconds of time.
 SEEDS = 200
 
-#: How long a call may take, in seconds: so long that most are answered, so short that what hangs is seen.
-TIMEOUT = 120.0
+#: So long it takes to start a server anew, and to open, in seconds.
+_OPENS = 3.0
 
 #: So long it takes until it is known that a call has become a task, in seconds. What is let go meanwhile may go on: a
 #: client that is gone, and one of the stateless era, cannot learn the name of a task that it does not want.
@@ -64,8 +67,11 @@ class Daemon:
     def __attrs_post_init__(self) -> None:
         self._life = Life(self._world.clock)
         chance = random.Random(self._world.seed + 1)
+        upstream: Upstream = HTTPUpstream("up", "http://up/", settings=self._settings)
+        if self._machine.kind == "pipe":
+            upstream = ChildUpstream("up", "up", settings=self._settings)
         self._service = UpstreamService(
-            HTTPUpstream("up", "http://up/", settings=self._settings),
+            upstream,
             self._life,
             self._make_transport,
             self._snapshots,
@@ -104,7 +110,10 @@ class Daemon:
 
     def stop(self) -> Deferred[None]:
         """In good order."""
-        return self._service.stop(Reason.STOPPING, "mcpbridge is stopping")
+        stopping = self._service.stop(Reason.STOPPING, "mcpbridge is stopping")
+        for session in list(self._sessions):
+            session.stop("mcpbridge is stopping")
+        return stopping
 
     def left(self) -> dict[str, int]:
         """What is in the tables of all that was ever there."""
@@ -125,6 +134,7 @@ class Story:
     clients: list[Client] = attrs.field(init=False)
     daemon: Daemon | None = None
     _over: bool = False
+    _hangs_for_good: bool = False
     _settings: Settings = attrs.field(init=False)
     _snapshots: SnapshotStore = attrs.Factory(SnapshotStore.in_memory)
     _numbers: Iterator[int] = attrs.Factory(lambda: itertools.count(1))
@@ -139,6 +149,9 @@ class Story:
         self.machine = Machine(self.world, chance.choice(kinds), self.world.maybe(0.5), self.world.maybe(0.5), era)
         if self.world.tasks.random() < 0.5:
             self.machine.take_tasks()
+        self.machine.rooted = era != "stateless" and self.world.roots.random() < (0.2 if self.seed % 2 else 0.4)
+        hangs = self.world.hangs.random()
+        self._hangs_for_good, self.machine.slow = hangs < 0.1, 0.1 <= hangs < 0.2
         sharing = chance.choice(list(Sharing))
         self._settings = Settings(session=sharing, snapshot=self.world.maybe(0.8), timeout=TIMEOUT)
         exclusive = sharing is not Sharing.SHARED
@@ -165,17 +178,33 @@ class Story:
 
     def run(self) -> Story:
         """All of it."""
+        log = Log(self.machine)
+        globalLogPublisher.addObserver(log)
+        try:
+            return self._run()
+        finally:
+            globalLogPublisher.removeObserver(log)
+
+    def _run(self) -> Story:
         self._new_daemon()
         for client in self.clients:
-            self.world.later(15.0, self._come, client)
-        for _ in range(self.world.chance.choice((0, 1, 3, 8))):
-            self.world.later(40.0, self._disturb)
+            if self.machine.rooted:
+                self._come_in_turn(client)
+            else:
+                self.world.later(15.0, self._come, client)
+        if self._hangs_for_good:
+            self.world.clock.callLater(self.world.hangs.uniform(3.0, 40.0), self.machine.hang_for_good)
+        else:
+            for _ in range(self.world.chance.choice((0, 1, 3, 8))):
+                self.world.later(40.0, self._disturb)
         if self.machine.tasks is not None and self.world.tasks.random() < 0.1:
             self._stop_early()
         elif not self.world.run_until(self._all_gone):
             for client in self.clients:
                 if not client.done:
                     self.world.wrong(f"{client.name} still waits for {client.open}")
+        elif self._hangs_for_good and self.machine.kind == "pipe":
+            self._see_the_next()
         self._stop()
         return self
 
@@ -190,6 +219,26 @@ class Story:
         if self.daemon is not None:
             self.daemon.serve(client)
         client.start()
+
+    def _come_in_turn(self, client: Client) -> None:
+        """Most are gone when the next one comes."""
+        client.patient = self.world.roots.random() < 0.2
+        self.world.clock.callLater(self.world.roots.uniform(0.0, 60.0), self._come, client)
+
+    def _see_the_next(self) -> None:
+        """Who comes after the last has gone gets a server that works, if that one did not answer the last."""
+        client = self._client("next", self.clients[0].exclusive)
+        client.actions, client.patient = 60, True
+        self.clients.append(client)
+        world = self.world
+        world.run_until(lambda: self.machine.hung_at is not None)
+        world.clock.callLater(world.hangs.choice((0.0, 1.0, 10.0)) * world.hangs.uniform(1.0, 40.0), self._come, client)
+        world.run_until(lambda: client.pipe.began)
+        hung = [transport for transport in self.machine.hung if transport.connected]
+        if all(transport.is_doubted for transport in hung):
+            client.trusting = client.came + TAKEN_OVER + _OPENS
+        if not world.run_until(lambda: client.done):
+            world.wrong(f"{client.name} still waits for {client.open}")
 
     def _disturb(self) -> None:
         machine, chance = self.machine, self.world.chance
@@ -302,7 +351,8 @@ class WorldTests(SynchronousTestCase):
 
     def test_promises(self) -> None:
         """
-        Each request is answered once, by its own answer; no message goes astray; no call runs twice; nothing is left.
+        Each request is answered once, by its own answer, in time; no message goes astray; no call runs twice, or in
+        roots of somebody else; what hangs is ended, and nothing else; nothing is left.
         """
         broken = {}
         for seed in seeds():
@@ -328,6 +378,9 @@ class WorldTests(SynchronousTestCase):
         )
         self.assertTrue(0.02 * answered < failed < 0.5 * answered, (answered, failed))
         self.assertTrue(ran > 100, ran)
+        self.assertTrue(any(client.trusting for story in stories for client in story.clients))
+        self.assertTrue(any(transport.ended_at > 0.0 for story in stories for transport in story.machine.hung))
+        self.assertTrue(any(story.machine.rooted for story in stories) and any(story.machine.slow for story in stories))
         self.assertTrue({(era, status) for era in (False, True) for status in TERMINAL} <= tasks.keys(), tasks)
 
     def test_same_seed_same_world(self) -> None:

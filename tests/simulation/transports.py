@@ -20,11 +20,20 @@ REFUSED = Loss(Fate.NEVER_SENT, Reason.UPSTREAM_UNREACHABLE, "connection refused
 CRASHED = Loss(Fate.UNKNOWN, Reason.UPSTREAM_UNREACHABLE, "the connection broke")
 FORGOTTEN = Loss(Fate.SESSION_LOST, Reason.SESSION_LOST, "HTTP 404")
 
+#: Who says this may be gone before it could be said again, so it is not turned away.
+_LAST_WORDS = frozenset(("tasks/cancel",))
+
 
 @implementer(IMessageTransport)
 @attrs.define(eq=False)
 class Transport:
-    """What both kinds have in common: a way there, a way back, an end."""
+    """
+    What both kinds have in common: a way there, a way back, an end.
+
+    @ivar hangs: what is at the far end says nothing any more, for good.
+    @ivar is_doubted: it was told then that an answer is not wanted any more.
+    @ivar ended_at: when the daemon had enough of it.
+    """
 
     machine: Machine
     _link: IMessageLink | None = None
@@ -35,6 +44,10 @@ class Transport:
     _paused: bool = False
     _end_of_stream: bool = False
     _open: set[RequestId] = attrs.Factory(set)
+    hangs: bool = False
+    is_doubted: bool = False
+    _lasting: set[RequestId] = attrs.Factory(set)
+    ended_at: float = -1.0
     _there: Wire = attrs.field(init=False)
     _back: Wire = attrs.field(init=False)
 
@@ -65,23 +78,36 @@ class Transport:
         self.machine.transports.append(self)
         connecting.callback(None)
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing comes of what is said."""
+        return self.machine.silent or self.hangs
+
     def send(self, message: Message, within: RequestId | None = None) -> None:
         """See L{IMessageTransport}."""
         if self._over:
             return
         if isinstance(message, Request):
             self._open.add(message.id)
+            if message.method == "subscriptions/listen":
+                self._lasting.add(message.id)
+        elif self.hangs and isinstance(message, Notification) and message.method == "notifications/cancelled":
+            assert message.params is not None
+            self.is_doubted |= jsonrpc.read(message.params)["requestId"] not in self._lasting
         self._there.put(jsonrpc.encode(message))
 
     def _arrive(self, line: bytes) -> None:
         message = jsonrpc.decode(line)
         assert not isinstance(message, jsonrpc.Batch)
-        if self.machine.silent or not self._let_in(message):
+        if self.is_silent:
+            self.machine.swallowed(message)
+            return
+        if not self._let_in(message):
             return
         if self._speaks_without_session(message):
             self._stateless_session().hear(message)
             return
-        if self._session is None:
+        if self._session is None or not (self._session.is_open or self._session in self.machine.sessions):
             self._session = ServerSession(self.machine, self)
             self.machine.sessions.append(self._session)
             self.machine.opened += 1
@@ -111,7 +137,7 @@ class Transport:
 
     def carry_back(self, message: Message | InvalidMessage, within: RequestId | None) -> None:
         """From the server's session."""
-        if self._over or self.machine.silent:
+        if self._over or self.is_silent:
             return
         line = message if isinstance(message, InvalidMessage) else jsonrpc.encode(message)
         self._back.put(line, self._stream(within))
@@ -157,6 +183,7 @@ class Transport:
 
     def disconnect(self) -> Deferred[None]:
         """See L{IMessageTransport}."""
+        self.ended_at = self.machine.world.clock.seconds()
         self._end()
         done: Deferred[None] = Deferred()
         self.machine.world.later(1.0, done.callback, None)
@@ -187,14 +214,19 @@ class HTTPTransport(Transport):
 
     _end_of_stream: bool = True
 
+    @property
+    def _is_known(self) -> bool:
+        """Whether the server has a session for what is said here, or has not given one yet."""
+        return self._session is None or not self._session.is_open or self._session in self.machine.sessions
+
     def _let_in(self, message: Message) -> bool:
         world = self.machine.world
-        known = self._session is None or self._session in self.machine.sessions or self._speaks_without_session(message)
+        known = self._is_known or self._speaks_without_session(message)
         if not self.machine.up:
             self._lose(message, REFUSED)
         elif not known:
             self._lose(message, FORGOTTEN)
-        elif isinstance(message, Request) and world.maybe(0.05):
+        elif isinstance(message, Request) and message.method not in _LAST_WORDS and world.maybe(0.05):
             after = world.chance.choice((None, 0.5, 12.0))
             self._lose(message, Loss(Fate.REJECTED, Reason.UPSTREAM_UNREACHABLE, "HTTP 429", after))
         else:
@@ -209,12 +241,12 @@ class HTTPTransport(Transport):
 
     def look(self) -> None:
         """The shared stream is asked for again, until the server is there to say whether it knows the session."""
-        known = self._session is None or self._session in self.machine.sessions
-        if self._over or known or not self.machine.streaming:
+        if self._over or self._is_known or not self.machine.streaming:
             return
         if not self.machine.up or self.machine.silent:
             self.machine.world.later(5.0, self.look)
             return
+        self.machine.lose_what_is_under_way()
         self._end()
         assert self._link is not None
         self._link.disconnected(FORGOTTEN)

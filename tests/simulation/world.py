@@ -21,6 +21,9 @@ LATENCY = 0.05
 #: No world needs longer. Virtual seconds.
 LONGEST = 3 * 3600.0
 
+#: How long a call may take, in seconds: so long that most are answered, so short that what hangs is seen.
+TIMEOUT = 120.0
+
 
 @attrs.define(eq=False)
 class World:
@@ -30,6 +33,9 @@ class World:
     @ivar wrongs: promises that were broken, in words.
     @ivar gone: the names of clients that have left.
     @ivar tasks: chance for all that has to do with tasks: without any, a world is what it was before there were some.
+    @ivar tales: the same for servers that tell of their tasks more often than they need.
+    @ivar roots: the same for servers that go by roots.
+    @ivar hangs: the same for servers that hang for good, or are slow.
     """
 
     seed: int
@@ -38,10 +44,16 @@ class World:
     gone: set[str] = attrs.Factory(set)
     chance: random.Random = attrs.field(init=False)
     tasks: random.Random = attrs.field(init=False)
+    tales: random.Random = attrs.field(init=False)
+    roots: random.Random = attrs.field(init=False)
+    hangs: random.Random = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.chance = random.Random(self.seed)
         self.tasks = random.Random(self.seed + 2)
+        self.tales = random.Random(self.seed + 3)
+        self.roots = random.Random(self.seed + 4)
+        self.hangs = random.Random(self.seed + 5)
 
     def wrong(self, what: str) -> None:
         """A promise was broken."""

@@ -245,15 +245,20 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """Foreign text without these."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
+
+
 def excerpt(text: str, secrets: Iterable[str] = ()) -> str:
     """
     The beginning of foreign text, printable.
 
     @param secrets: are replaced wherever they appear.
     """
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    text = printable(" ".join(text.split()))
+    text = printable(" ".join(masked(text, secrets).split()))
     return text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 

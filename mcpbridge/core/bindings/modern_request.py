@@ -13,7 +13,15 @@ from mcpbridge.core.bindings.attempt import Attempt
 from mcpbridge.core.bindings.dialogue import BareDialogue, Delivery, Finish, Hold, Noise, ReadBody, Send, Step
 from mcpbridge.core.bindings.http import COMPLAINT_LIMIT, HeaderFields, ResponseHead, excerpt, printable
 from mcpbridge.core.bindings.modern_http import ModernHTTP, Spoken, is_standing
-from mcpbridge.core.bindings.streamable_answer import CUT, error_in, malformed, plain_text, reading, unanswerable
+from mcpbridge.core.bindings.streamable_answer import (
+    CUT,
+    answering,
+    error_in,
+    malformed,
+    plain_text,
+    reading,
+    unanswerable,
+)
 from mcpbridge.core.errors import HEADER_MISMATCH, Fate, Loss, Reason
 from mcpbridge.core.jsonrpc import Batch, Error, InvalidMessage, Notification, Request, RequestId, Result, decode
 
@@ -104,11 +112,12 @@ class ModernRequestDialogue(BareDialogue):
         return Finish((*deliveries, *end.deliveries))
 
     def _refused(self, body: bytes, refusal: Loss) -> Step:
+        secrets = (*self._rules.endpoint.secrets(), *self._shown)
         error = error_in(body, self.request_id)
         if error is None:
-            said = excerpt(plain_text(body), (*self._rules.endpoint.secrets(), *self._shown))
+            said = excerpt(plain_text(body), secrets)
             return Finish((attrs.evolve(refusal, text=f"{refusal.text} ({said})") if said else refusal,))
-        error = attrs.evolve(error, id=self.request_id)
+        error = answering(error, self.request_id, secrets)
         if self._may_be_repaired(error):
             self._mismatch = error
             # Whoever sent it while another call learnt better need not ask again.

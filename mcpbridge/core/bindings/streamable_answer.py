@@ -4,8 +4,12 @@ How an answer comes over Streamable HTTP, in whichever era: as JSON, as an event
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import attrs
+
 from mcpbridge.core.bindings.dialogue import Finish, Noise, ReadBody, ReadEvents, Step
-from mcpbridge.core.bindings.http import HTTPLimits, MediaType, ResponseHead, excerpt, printable
+from mcpbridge.core.bindings.http import HTTPLimits, MediaType, ResponseHead, excerpt, masked, printable
 from mcpbridge.core.errors import PARSE_ERROR, Fate, Loss, Reason
 from mcpbridge.core.jsonrpc import Error, InvalidMessage, RequestId, decode
 
@@ -60,6 +64,16 @@ def error_in(body: bytes, request_id: RequestId) -> Error | None:
     except InvalidMessage:
         return None
     return message if isinstance(message, Error) and message.id in (request_id, None) else None
+
+
+def answering(error: Error, request_id: RequestId, secrets: Iterable[str]) -> Error:
+    """
+    That error as the answer to this request.
+
+    @param secrets: are replaced in its message, which may be logged.
+    """
+    said = attrs.evolve(error.error, message=masked(error.error.message, secrets))
+    return attrs.evolve(error, id=request_id, error=said)
 
 
 def plain_text(body: bytes) -> str:

@@ -15,7 +15,15 @@ from mcpbridge.core.bindings.attempt import Attempt
 from mcpbridge.core.bindings.dialogue import BareDialogue, Delivery, Finish, Noise, ReadBody, ReadEvents, Send, Step
 from mcpbridge.core.bindings.http import COMPLAINT_LIMIT, PASSING, MediaType, ResponseHead, excerpt, retry_after
 from mcpbridge.core.bindings.resumption import Resumption
-from mcpbridge.core.bindings.streamable_answer import CUT, error_in, garbage, plain_text, reading, unanswerable
+from mcpbridge.core.bindings.streamable_answer import (
+    CUT,
+    answering,
+    error_in,
+    garbage,
+    plain_text,
+    reading,
+    unanswerable,
+)
 from mcpbridge.core.bindings.streamable_http import StreamableHTTP
 from mcpbridge.core.errors import Fate, Loss, Reason
 from mcpbridge.core.jsonrpc import Batch, Error, InvalidMessage, Request, RequestId, Result, decode
@@ -125,12 +133,13 @@ class RequestDialogue(BareDialogue):
         error = error_in(body, self.request_id)
         if self._knows_no_session(error, body):
             return self._session.session_lost(self._status)
+        secrets = (*self._session.secrets(), *self._shown)
         if error is not None:
             self._answered = True
-            return attrs.evolve(error, id=self.request_id)
+            return answering(error, self.request_id, secrets)
         if self._initializes and self._status in (400, 404, 405):
             self._session.not_spoken = True
-        said = excerpt(plain_text(body), (*self._session.secrets(), *self._shown))
+        said = excerpt(plain_text(body), secrets)
         return attrs.evolve(refusal, text=f"{refusal.text} ({said})") if said else refusal
 
     def _knows_no_session(self, error: Error | None, body: bytes) -> bool:

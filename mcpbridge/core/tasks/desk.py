@@ -267,6 +267,9 @@ class Desk:
                 return ()
             case Progressed() if event.xid in self._pursuits:
                 self._pursuits[event.xid].hears_progress = True
+            case Progressed() if (call := self._augmented.get(event.xid)) is not None:
+                # It hears of it already, and need not of what the task will say of itself.
+                self._augmented[event.xid] = attrs.evolve(call, wants_progress=False)
         return (Down(event),)
 
     def _changed(self, event: Notified) -> Sequence[Step]:

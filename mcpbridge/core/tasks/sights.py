@@ -99,7 +99,8 @@ class Sights:
                 # Basic Protocol: every result says which kind it is, and this is what the call would have returned.
                 whole = jsonrpc.assemble({**opened(result), "resultType": COMPLETE})
                 return tell({**task, "status": Raw(b'"completed"'), "result": whole})
-            if is_ours(event.error):
+            if is_ours(event.error) or shapes.status_of(task) == "completed":
+                # It did not fail; what came of it cannot be had.
                 return tell(event.error)
             return tell({**task, "status": Raw(b'"failed"'), "error": shapes.error_members(event.error)})
 

@@ -263,6 +263,18 @@ class ComplaintTests(SynchronousTestCase):
 
         self.assertEqual("the server answered HTTP 422 (bad ***)", loss.text)
 
+    def test_error_without_what_was_shown(self) -> None:
+        """
+        Nor where it is said in an error of JSON-RPC.
+        """
+        dialogue: Any = begun()
+        dialogue.head_received(ResponseHead(400, JSON, shown=("s3cret-token",)), 0.0)
+
+        body = b'{"jsonrpc":"2.0","id":null,"error":{"code":-1,"message":"bad s3cret-token"}}'
+        [error] = dialogue.body_received(body).deliveries
+
+        self.assertEqual("bad ***", error.error.message)
+
     def test_busy(self) -> None:
         """
         A server that names a time is not read any further.

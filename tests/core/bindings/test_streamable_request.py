@@ -252,6 +252,17 @@ class ComplaintTests(SynchronousTestCase):
 
         self.assertEqual("the server answered HTTP 422 (bad ***)", loss.text)
 
+    def test_error_without_what_was_shown(self) -> None:
+        """
+        Nor where it is said in an error of JSON-RPC, which may end in the log.
+        """
+        dialogue: Any = begun()
+        dialogue.head_received(ResponseHead(400, JSON, shown=("s3cret-token",)), 0.0)
+
+        [error] = dialogue.body_received(error_body(-1, "bad s3cret-token")).deliveries
+
+        self.assertEqual("bad ***", error.error.message)
+
     def test_body_is_cut(self) -> None:
         """
         Then the status has to do.

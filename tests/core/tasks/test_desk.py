@@ -300,6 +300,17 @@ class CancellationTests(SynchronousTestCase):
 class ProgressTests(SynchronousTestCase):
     """What a call hears of its task."""
 
+    def test_before_it_was_one(self) -> None:
+        """A server that told of the progress of the call goes on to do so: what is told may only increase."""
+        ends = knowing(OLD_CLIENT)
+        ends.calls(5, "tools/call", {"name": "only"}, wants_progress=True)
+        own = ends.tells(Progressed(5, {"progress": raw(9)}))
+
+        seen = ends.answers(5, {"task": {**WORKING, "statusMessage": "a"}})
+
+        self.assertEqual([("down", "Progressed", 5, {"progress": 9})], own)
+        self.assertEqual([], seen)
+
     def test_status_messages(self) -> None:
         """For who wants progress the state in words is progress, once each; a server's own is better."""
         ends = knowing(OLD_CLIENT)

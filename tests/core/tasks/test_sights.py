@@ -74,6 +74,16 @@ class LookTests(SynchronousTestCase):
         failed = {**SHOWN, "status": "failed", "error": {"code": -32000, "message": "why"}}
         self.assertEqual([("down", "result", 6, failed, "complete")], error)
 
+    def test_result_gone(self) -> None:
+        """What keeps the result of a task that was completed from being told does not make the task a failed one."""
+        ends = running()
+        ends.calls(6, "tasks/get", {"taskId": "t"})
+        ends.answers(1001, {**TASK, "status": "completed"})
+
+        error = ends.fails(1002, -32602, "there is no such task")
+
+        self.assertEqual([("down", "error", 6, (-32602, "there is no such task"))], error)
+
     def test_cancelled_task(self) -> None:
         """There is no result to fetch."""
         ends = running()

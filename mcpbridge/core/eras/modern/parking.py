@@ -43,6 +43,8 @@ from mcpbridge.core.events import (
 )
 from mcpbridge.core.jsonrpc import InvalidMessage
 
+_ROOTS: Final = "roots/list"
+
 #: How a handle of ours begins, so that people see whose it is.
 HANDLE_PREFIX: Final = "mcpbridge-"
 
@@ -122,13 +124,13 @@ class Parking:
         return can_answer(self._facts.capabilities, question.method, question.params)
 
     def _put(self, xid: ExchangeId | None, key: str, question: InputRequest) -> Sequence[PeerEffect]:
-        if question.method == "roots/list" and self._roots is None and self._calls.withheld():
+        if question.method == _ROOTS and self._roots is None and self._calls.withheld():
             return self._put_first(key, question)
         call = self._bearer(xid)
         if call is not None and call.rounds < MAX_ROUNDS:
             call.pending[key] = question
             return () if call.is_parked else (StartTimer(("coalesce", call.xid), COALESCE),)
-        is_roots = question.method == "roots/list"
+        is_roots = question.method == _ROOTS
         if is_roots and self._roots is not None:
             return (Deliver(InputSupplied(xid, {key: self._roots})),)
         waits = xid is None and bool(self._calls.parked())
@@ -158,12 +160,13 @@ class Parking:
     def begin(self, call: Call) -> Sequence[PeerEffect]:
         """Hand a new call on, or ask its client for the roots first that the server has asked for in no call."""
         withheld = self._calls.withheld()
-        wanted = any(question.method == "roots/list" for question in self._deferred.values())
+        wanted = any(question.method == _ROOTS for question in self._deferred.values())
         if not call.may_ask or not (withheld or wanted or self._owes_roots):
             return (Deliver(call.called()), *self.put_deferred(call))
         call.withheld = True
         if withheld:
-            call.pending.update(withheld[0].pending)  # Whoever answers first answers for all.
+            # Whoever answers first answers for all.
+            call.pending.update({key: asked for key, asked in withheld[0].pending.items() if asked.method == _ROOTS})
         stopped = self._take_deferred(call)
         if call.pending:
             return (*stopped, StartTimer(("coalesce", call.xid), COALESCE))
@@ -192,13 +195,14 @@ class Parking:
     def withdraw(self, event: InputWithdrawn) -> Sequence[PeerEffect]:
         """The server does not want to know any more; an answer that comes all the same is ignored."""
         if (deferred := self._deferred.pop(event.key, None)) is not None:
-            self._owes_roots |= deferred.method == "roots/list"
+            self._owe(deferred)
             return (StopTimer(("deferred", event.key)),)
         effects: list[PeerEffect] = []
         for call in list(self._calls.by_xid.values()):
-            call.pending.pop(event.key, None)
             call.asked.discard(event.key)
-            effects += self._release(call)
+            if (pending := call.pending.pop(event.key, None)) is not None:
+                self._owe(pending)
+                effects += self._release(call)
         return effects
 
     def _park(self, call: Call) -> Sequence[PeerEffect]:
@@ -259,7 +263,7 @@ class Parking:
             if question is None:
                 # Multi Round-Trip Requests, Error Handling: what was not asked is ignored.
                 continue
-            if question.method == "roots/list":
+            if question.method == _ROOTS:
                 self._roots, self._owes_roots = Raw(bytes(response)), False
                 effects.append(StartTimer("roots", ROOTS_GOOD))
             effects.append(Deliver(InputSupplied(call.xid, {key: response})))
@@ -275,9 +279,7 @@ class Parking:
         """
         assert call.final is not None
         told = bool(call.carriers)
-        effects: list[PeerEffect] = [StopTimer(("coalesce", call.xid))] if call.pending else []
-        effects += [self._refuse(call.xid, *asked) for asked in call.pending.items() if asked[1].method == "roots/list"]
-        call.pending.clear()
+        effects = self._refuse_pending(call)
         for request_id in list(call.carriers):
             self._calls.detach(call, request_id)
             effects.append(self._wording.outcome(call, call.final, request_id))
@@ -297,8 +299,17 @@ class Parking:
         return [StopTimer((name, call.xid)) for name in _TIMERS]
 
     def _refuse(self, xid: ExchangeId | None, key: str, question: InputRequest) -> PeerEffect:
-        self._owes_roots |= question.method == "roots/list"
+        self._owe(question)
         return Deliver(InputSupplied(xid, {key: nobody(question)}))
+
+    def _refuse_pending(self, call: Call) -> list[PeerEffect]:
+        """It is over for the server; but what was asked in it may be for another one, which waits for the answer."""
+        pending, call.pending = call.pending, {}
+        stopped = [StopTimer(("coalesce", call.xid))] if pending else []
+        return [*stopped, *(self._refuse(call.xid, *asked) for asked in pending.items())]
+
+    def _owe(self, question: InputRequest) -> None:
+        self._owes_roots |= question.method == _ROOTS
 
     def give_up(self, call: Call, reason: str | None) -> Sequence[PeerEffect]:
         """Nobody wants this call any more: the server gets answers to what it asked, and the call is cancelled."""
@@ -325,7 +336,7 @@ class Parking:
         visits = Visits.read(error)
         if not visits.questions or call.rounds >= MAX_VISITS:
             return None
-        effects: list[PeerEffect] = [StopTimer(("coalesce", call.xid))]
+        effects = self._refuse_pending(call)
         if not all(map(self._can, visits.questions.values())):
             call.final = Failed(call.xid, unavailable(error))
             return effects + self.tell(call)
@@ -339,6 +350,7 @@ class Parking:
         if not all(is_accepted(responses[key]) for key in answered):
             call.final = declined(call.xid, call.method)
             call.visits = None
+            call.pending.clear()
             return self.tell(call)
         if not call.pending:
             # Another request of the client has said so before.

@@ -30,7 +30,7 @@ from mcpbridge.core.capabilities import (
 from mcpbridge.core.conversion.shapes import opened
 from mcpbridge.core.effects import Deliver, Emit, Forget, PeerEffect
 from mcpbridge.core.eras.modern.calls import Asked, Call, Calls, level_of
-from mcpbridge.core.eras.modern.envelope import VERSIONS, Facts, close_params, open_params
+from mcpbridge.core.eras.modern.envelope import INPUT_REQUIRED, VERSIONS, Facts, close_params, open_params
 from mcpbridge.core.eras.modern.listening import Listens
 from mcpbridge.core.eras.modern.parking import Parking
 from mcpbridge.core.eras.modern.visits import completed
@@ -324,7 +324,8 @@ class ServerPeer:
         call = self._calls.by_xid.get(event.xid)
         if call is None or call.final is not None:
             return ()
-        if isinstance(event, Completed) and event.envelope is not None:
+        if isinstance(event, Completed) and event.envelope is not None and event.envelope.kind == INPUT_REQUIRED:
+            # An envelope alone says nothing: what is said of tasks may be put in one of ours.
             self._is_native = True
         if isinstance(event, Failed) and event.error.code == URL_ELICITATION_REQUIRED:
             effects = self._parking.visit_first(call, event.error)

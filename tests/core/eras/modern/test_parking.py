@@ -165,14 +165,15 @@ class ParkTests(SynchronousTestCase):
         self.assertTrue(client.peer.idle())
 
     def test_done_without_the_client(self) -> None:
-        """The server did not need an answer after all: its result waits for the client."""
+        """The server did not need an answer after all, and gets none: its result waits for the client."""
         client = parked()
 
         client.told(Completed(102, raw(DONE)))
-        timers = dict(client.timers)
+        timers, told = dict(client.timers), client.crossed()
         client.calls(2, requestState="mcpbridge-h1", inputResponses={"q1": ACCEPTED})
 
         self.assertEqual({("forget", 102): 900.0}, timers)
+        self.assertEqual([InputSupplied(102, {"q1": CANCELLED})], told)
         self.assertEqual([2], [said["id"] for said in client.said()])
         self.assertEqual(([], {("forget", 102): 60.0}), (client.crossed(), client.timers))
 

@@ -71,6 +71,18 @@ class AttributionTests(SynchronousTestCase):
         self.assertEqual(({"q1": CANCELLED}, {"q2": CANCELLED}, 102), (first, third, xid))
         self.assertEqual(-32603, second["s1"].code)
 
+    def test_of_another_call(self) -> None:
+        """What was put to a call that is over may be another's, which would wait for its answer in vain."""
+        client = Client()
+        client.calls(1)
+        client.calls(2)
+        client.told(elicitation(None))
+        client.crossed()
+
+        client.told(Completed(102, raw(DONE)))
+
+        self.assertEqual([(102, {"q1": CANCELLED})], supplied(client.crossed()))
+
     def test_undeclared(self) -> None:
         """What the client cannot do is not asked, whatever the server thinks."""
         client = Client(capabilities={"elicitation": {"url": {}}})

@@ -7,7 +7,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from mcpbridge.core.events import Called, Completed, InputSupplied, InputWithdrawn, RootsChanged
-from tests.core.eras.modern.parked import roots
+from tests.core.eras.modern.parked import elicitation, roots
 from tests.core.eras.modern.rigs import DONE, Client, raw
 
 ROOTS = {"roots": [{"uri": "file:///here"}]}
@@ -99,6 +99,26 @@ class FirstTests(SynchronousTestCase):
 
         self.assertEqual(["Called"], kinds(client))
 
+    def test_something_else_taken_back(self) -> None:
+        """That has nothing to do with a call that waits for the server to ask."""
+        client = owed()
+        client.calls(1)
+        client.crossed()
+
+        client.told(InputWithdrawn("q9"))
+
+        self.assertEqual([], kinds(client))
+
+    def test_not_roots(self) -> None:
+        """What else is asked in a call that waits is asked in no other."""
+        client = owed()
+        client.calls(1)
+        client.told(elicitation(None))
+
+        client.calls(2)
+
+        self.assertEqual({("coalesce", 102), ("await", 102), ("await", 103)}, set(client.timers))
+
     def test_abandoned(self) -> None:
         """A call that the server never got is not cancelled there."""
         client = Client()
@@ -142,6 +162,18 @@ class OwedTests(SynchronousTestCase):
         client.told(roots(None), InputWithdrawn("r1"))
 
         client.calls(1)
+
+        self.assertEqual([RootsChanged()], client.crossed())
+
+    def test_withdrawn_from_a_call(self) -> None:
+        """So it is when that was while a call waited for them."""
+        client = Client()
+        client.told(roots(None))
+        client.calls(1)
+        client.told(InputWithdrawn("r1"))
+        client.crossed()
+
+        client.calls(2)
 
         self.assertEqual([RootsChanged()], client.crossed())
 

@@ -129,6 +129,18 @@ class AnswerTests(SynchronousTestCase):
 
         self.assertEqual([103], [event.xid for event in client.crossed() if isinstance(event, Called)])
 
+    def test_task_of_another_era(self) -> None:
+        """A task of a server of the session era is told in words of this one, which makes the server none of it."""
+        client = Client()
+        client.calls(1)
+        client.told(Completed(102, raw({"taskId": "t", "status": "working"}), Envelope(raw("task"))))
+        client.crossed()
+
+        client.calls(2, requestState="mcpbridge-expired")
+
+        self.assertEqual([], client.crossed())
+        self.assertEqual("parked_expired", client.said()[-1]["error"]["data"]["mcpbridge"]["reason"])
+
     def test_retry_waits_for_the_era(self) -> None:
         """Whose a state is cannot be known before it is known who the server is."""
         for opening, expected in ((MODERN, [Called]), (OPENING, [])):

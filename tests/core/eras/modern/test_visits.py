@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mcpbridge.core.eras.modern.visits import MAX_VISITS, stay
 from mcpbridge.core.errors import ErrorObject
 from mcpbridge.core.events import Called, Completed, Failed, Notified
-from tests.core.eras.modern.parked import ACCEPTED, parked
+from tests.core.eras.modern.parked import ACCEPTED, CANCELLED, parked, supplied
 from tests.core.eras.modern.rigs import DONE, Client, raw
 
 URL = {"url": "https://x.example/", "message": "log in", "elicitationId": "e1"}
@@ -146,7 +146,7 @@ class VisitTests(SynchronousTestCase):
         self.assertEqual([2.0, 4.0, 8.0, 16.0, 30.0, 30.0], [stay(number) for number in range(1, 7)])
 
     def test_after_a_question(self) -> None:
-        """A call that was parked for something else is asked for the visit when its client comes back."""
+        """A call that was parked for something else is asked for the visit instead when its client comes back."""
         client = parked()
 
         client.told(Failed(102, FIRST))
@@ -154,7 +154,7 @@ class VisitTests(SynchronousTestCase):
         client.fire(("coalesce", 102))
 
         self.assertEqual(["url1"], list(client.said()[0]["result"]["inputRequests"]))
-        self.assertEqual([], client.crossed())
+        self.assertEqual([(102, {"q1": CANCELLED})], supplied(client.crossed()))
 
     def test_abandoned(self) -> None:
         """Nobody came back: there is nothing to cancel, since nothing runs."""
