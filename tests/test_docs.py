@@ -151,7 +151,7 @@ class LimitsTests(SynchronousTestCase):
             f"| messages in one array (2025-03-26) | {jsonrpc.MAX_BATCH} |",
             f"{outlet.MAX_QUEUED // mib} MiB by stdio, {endpoint.queue // mib} MiB for each HTTP stream",
             f"| what waits for a child that does not read | {child.MAX_WAITING // mib} MiB;",
-            f"| {(pulse.QUIET + pulse.SILENT) / 60:.0f} min, {pulse.TAKEN_OVER:.0f} s once another client comes;",
+            f"| {pulse.SILENT / 60:.0f} min, {pulse.TAKEN_OVER:.0f} s once another client comes;",
             f"| those that nobody uses | {upstreams.MAX_IDLE}, and {Settings().idle_timeout / 60:.0f} min",
             f"| waiting for a server that cannot be reached | {Policy().unreachable_deadline:.0f} s |",
             f"| connecting to it | {pool.CONNECT:.0f} s |",

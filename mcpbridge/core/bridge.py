@@ -462,8 +462,8 @@ class Bridge:
     def _is_wanted(self, uri: str) -> bool:
         return self._wishes.is_wanted(uri)
 
-    def _given_up(self, conversation: ConversationId) -> None:
-        self._pulse.doubt(conversation)
+    def _given_up(self, conversation: ConversationId, xid: ExchangeId) -> None:
+        self._pulse.doubt(conversation, xid)
 
     def _list_failed(self, xid: ExchangeId, exchange: Exchange, error: ErrorObject) -> None:
         self._lists.failed(xid, exchange, error)

@@ -99,7 +99,7 @@ class Exchanges:
     #: One that waits for a list, or fetches it, ended so.
     _list_failed: Callable[[ExchangeId, Exchange, ErrorObject], None]
     #: Nobody waits any more for one that was sent there.
-    _given_up: Callable[[ConversationId], None]
+    _given_up: Callable[[ConversationId, ExchangeId], None]
     _by_number: dict[ExchangeId, Exchange] = attrs.Factory(dict)
     _on_hold: set[SessionId] = attrs.Factory(set)
 
@@ -224,7 +224,7 @@ class Exchanges:
         exchange = self.pop(event.xid)
         if exchange is not None and exchange.conversation is not None:
             self._conversations.say(exchange.conversation, event)
-            self._given_up(exchange.conversation)
+            self._given_up(exchange.conversation, event.xid)
             self._conversations.retire_if_done(exchange.conversation)
 
     def answered_with_error(self, event: Failed) -> None:
@@ -316,7 +316,7 @@ class Exchanges:
     def _expire(self, xid: ExchangeId, exchange: Exchange) -> None:
         if exchange.conversation is not None:
             self._conversations.say(exchange.conversation, Cancelled(xid, "timed out"))
-            self._given_up(exchange.conversation)
+            self._given_up(exchange.conversation, xid)
             text = f"it did not answer {exchange.method} in time"
             loss = Loss(Fate.UNKNOWN, Reason.UPSTREAM_TIMEOUT, text)
         elif self._outage.last_loss is not None:

@@ -23,6 +23,19 @@ ASKED: Final = 0.25
 ANSWERED: Final = 2.0
 SETTLED: Final = 0.1
 
+_ORDER: Final = (ASKED, ANSWERED, SETTLED)
+
+
+@attrs.define(eq=False)
+class _Handover:
+    """
+    @ivar conversation: what is taken over.
+    @ivar wait: the one of the three that is on.
+    """
+
+    conversation: ConversationId
+    wait: float
+
 
 @attrs.define(eq=False)
 class Handovers:
@@ -30,14 +43,14 @@ class Handovers:
     See the top of this module.
 
     @ivar _rooted: the conversations in which the server has asked for roots, and whether it keeps them.
-    @ivar _open: clients whose roots it has not got yet, and the conversation that each takes over.
+    @ivar _open: those of clients whose roots it has not got yet.
     """
 
     _exchanges: Exchanges
     _conversations: Conversations
     _do: Callable[[BridgeEffect], None]
     _rooted: dict[ConversationId, bool] = attrs.Factory(dict)
-    _open: dict[SessionId, ConversationId] = attrs.Factory(dict)
+    _open: dict[SessionId, _Handover] = attrs.Factory(dict)
 
     def begin(self, session: SessionId) -> None:
         """A client is ready, and the server has not asked it for its roots."""
@@ -45,9 +58,9 @@ class Handovers:
         if self._conversations.phase is not Phase.READY or current not in self._rooted:
             return
         if self._rooted[current]:
-            self._open[session] = current
+            self._open[session] = _Handover(current, ASKED)
             self._exchanges.hold(session)
-            self._await(session, ASKED)
+            self._do(StartTimer(("roots", session), ASKED))
         self._conversations.say(current, RootsChanged())
 
     def asked(self, conversation: ConversationId, session: SessionId | None, keeps: bool) -> None:
@@ -58,13 +71,12 @@ class Handovers:
         @param keeps: no request of the client made it ask, so it has them in mind when there is one.
         """
         self._rooted[conversation] = keeps or self._rooted.get(conversation, False)
-        if session in self._open:
+        if session is not None:
             self._await(session, ANSWERED)
 
     def answered(self, session: SessionId) -> None:
         """The client has told its roots, or has none to tell."""
-        if session in self._open:
-            self._await(session, SETTLED)
+        self._await(session, SETTLED)
 
     def fired(self, session: SessionId) -> None:
         """It has waited long enough."""
@@ -80,8 +92,12 @@ class Handovers:
     def over(self, conversation: ConversationId) -> None:
         """The conversation is over; the next one knows nobody's roots."""
         self._rooted.pop(conversation, None)
-        for session in [session for session, taken in self._open.items() if taken == conversation]:
+        for session in [session for session, of in self._open.items() if of.conversation == conversation]:
             self.detach(session)
 
-    def _await(self, session: SessionId, seconds: float) -> None:
-        self._do(StartTimer(("roots", session), seconds))
+    def _await(self, session: SessionId, wait: float) -> None:
+        """Go on to this wait. None comes twice: a server that asks and asks would hold the client up for ever."""
+        of = self._open.get(session)
+        if of is not None and _ORDER.index(wait) > _ORDER.index(of.wait):
+            of.wait = wait
+            self._do(StartTimer(("roots", session), wait))

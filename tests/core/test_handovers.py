@@ -56,6 +56,26 @@ class HandoverTests(SynchronousTestCase):
         )
         self.assertEqual([ASKED, ANSWERED, SETTLED], patience)
 
+    def test_asked_again_and_again(self) -> None:
+        """Each wait comes once, however often the server asks, so that the client is not held up for ever."""
+        rig = handed_over()
+        rig.deliver(2, call(21))
+        rig.says(1, question(6))
+        rig.taken()
+        waits = []
+
+        for number in range(7, 10):
+            rig.timers[TIMER] = 0.0
+            rig.says(1, question(number))
+            waits.append(rig.timers[TIMER])
+            rig.deliver(2, InputSupplied(None, {f"1.q{number - 5}": raw({"roots": []})}))
+            waits.append(rig.timers[TIMER])
+        rig.taken()
+        rig.fire(TIMER)
+
+        self.assertEqual([0.0, SETTLED, 0.0, 0.0, 0.0, 0.0], waits)
+        self.assertEqual([sent_call(1, 2, 21)], rig.taken())
+
     def test_not_asked(self) -> None:
         """A server that does not ask is not waited for for long; then everything goes on, in order."""
         rig = handed_over()

@@ -58,7 +58,7 @@ class Library:
             lambda exchange, event: event,
             lambda uri: False,
             self.failed,
-            lambda conversation: None,
+            lambda conversation, xid: None,
         )
         self.lists = Lists("up", self.exchanges, itertools.count(2000), conversations.want, do, self.tell)
         for session in (1, 2, 3):

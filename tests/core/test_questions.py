@@ -60,7 +60,7 @@ class Panel:
             lambda exchange, event: event,
             lambda uri: False,
             lambda xid, exchange, error: None,
-            lambda conversation: None,
+            lambda conversation, xid: None,
         )
         handovers = Handovers(exchanges, self.conversations, do)
         self.questions = Questions(

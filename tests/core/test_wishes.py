@@ -44,7 +44,7 @@ class Server:
             lambda exchange, event: event,
             lambda uri: False,
             lambda xid, exchange, error: None,
-            lambda conversation: None,
+            lambda conversation, xid: None,
         )
         self.wishes = Wishes(exchanges, self.conversations, xids, lambda session, event: None)
         for session in (1, 2):

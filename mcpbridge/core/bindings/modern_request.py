@@ -17,6 +17,7 @@ from mcpbridge.core.bindings.streamable_answer import (
     CUT,
     answering,
     error_in,
+    is_of_sessions,
     malformed,
     plain_text,
     reading,
@@ -114,6 +115,10 @@ class ModernRequestDialogue(BareDialogue):
     def _refused(self, body: bytes, refusal: Loss) -> Step:
         secrets = (*self._rules.endpoint.secrets(), *self._shown)
         error = error_in(body, self.request_id)
+        if self._status == 400 and self.spoken.method != "server/discover" and is_of_sessions(body, self.request_id):
+            # It has become another server (a release was taken back, say), and has not looked at the request.
+            text = f"{refusal.text}: it speaks the stateless era no more"
+            return Finish((Loss(Fate.SESSION_LOST, Reason.VERSION_REFUSED, text),))
         if error is None:
             said = excerpt(plain_text(body), secrets)
             return Finish((attrs.evolve(refusal, text=f"{refusal.text} ({said})") if said else refusal,))

@@ -5,13 +5,17 @@ How an answer comes over Streamable HTTP, in whichever era: as JSON, as an event
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import attrs
 
 from mcpbridge.core.bindings.dialogue import Finish, Noise, ReadBody, ReadEvents, Step
 from mcpbridge.core.bindings.http import HTTPLimits, MediaType, ResponseHead, excerpt, masked, printable
-from mcpbridge.core.errors import PARSE_ERROR, Fate, Loss, Reason
+from mcpbridge.core.errors import INVALID_REQUEST, PARSE_ERROR, Fate, Loss, Reason
 from mcpbridge.core.jsonrpc import Error, InvalidMessage, RequestId, decode
+
+#: How the official SDKs of the session era refuse a request without a session, or of a revision that they do not know.
+_SESSIONLESS: Final = (-32000, INVALID_REQUEST)
 
 #: What is lost when a response ends too early.
 CUT = "the answer was cut off before it was complete"
@@ -64,6 +68,18 @@ def error_in(body: bytes, request_id: RequestId) -> Error | None:
     except InvalidMessage:
         return None
     return message if isinstance(message, Error) and message.id in (request_id, None) else None
+
+
+def is_of_sessions(body: bytes, request_id: RequestId) -> bool:
+    """
+    Whether an error says that the server misses a session: those of that era answer without the id of the request,
+    with a code that is not of the stateless one.
+    """
+    try:
+        message = decode(body)
+    except InvalidMessage:
+        return False
+    return isinstance(message, Error) and message.id != request_id and message.error.code in _SESSIONLESS
 
 
 def answering(error: Error, request_id: RequestId, secrets: Iterable[str]) -> Error:

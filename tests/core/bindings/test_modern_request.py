@@ -242,6 +242,21 @@ class ComplaintTests(SynchronousTestCase):
             self.assertIn(f"HTTP {status}", loss.text)
             self.assertEqual((None, False), (at.endpoint.lost, at.endpoint.not_spoken))
 
+    def test_of_sessions(self) -> None:
+        """A server that has become one of the session era has not looked at a call; it is to be opened anew."""
+        for body in (error_body(-32000, "null"), error_body(-32600, '"server-error"'), error_body(-32600, "null")):
+            step = complained(begun(CALL, knowing()), 400, body)
+
+            [loss] = step.deliveries
+            self.assertEqual((Fate.SESSION_LOST, Reason.VERSION_REFUSED), (loss.fate, loss.reason))
+
+    def test_not_of_sessions(self) -> None:
+        """Its own error it is, if it is for this request, or has a code of this era."""
+        for body in (error_body(-32000), error_body(-32600), error_body(-32020, "null"), error_body(-32022, "null")):
+            step = complained(begun(modern("tools/list")), 400, body)
+
+            self.assertIsInstance(step.deliveries[0], Error)
+
     def test_said(self) -> None:
         """
         What it says to humans is told, without what is secret.
