@@ -175,10 +175,11 @@ class Session:
 
     def stop(self, text: str) -> None:
         """The daemon ends: from now on requests get an error of this text."""
-        self._safely(self.peer.no_more)
-        self.end()
+        self._release()
         self.server = None
         self._missing = text
+        self._safely(self.peer.no_more)
+        self._stop_timers()
 
     def end(self) -> None:
         """The client is gone."""

@@ -435,6 +435,27 @@ class StatelessTests(Served):
         counts = next(iter(self.service._leases)).bridge.counts()
         self.assertEqual((0, 1, 0), (counts["sessions"], counts["exchanges"], counts["questions"]))
 
+    def test_stopped_before_it_was_sent(self) -> None:
+        """A call that waits for the roots of its client is answered when the daemon stops."""
+        session, transport = self.start_stateless()
+        self.say(session, stateless(1, "tools/call", {"name": "slow"}, **capable("roots")))
+        (server,) = self.server.transports
+        assert server.link is not None
+        server.link.received(Request(70, "roots/list"), None)
+        self.settle()
+        self.say(session, Notification("notifications/cancelled", Raw(b'{"requestId":1}')))
+        server.link.received(Request(71, "roots/list"), None)
+        self.say(session, stateless(2, "tools/call", {"name": "echo"}, **capable("roots")))
+        before = transport.answers()
+
+        session.stop("the daemon stops")
+        self.settle()
+
+        self.assertNotIn(2, before)
+        answer = transport.answers()[2]
+        assert isinstance(answer, Error)
+        self.assertIn("the daemon stops", answer.error.message)
+
     def test_people_are_slow(self) -> None:
         """What a human is asked for outlives the deadline of a read."""
         self.service = self.make_service(Settings(timeout=600.0))

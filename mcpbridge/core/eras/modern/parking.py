@@ -181,6 +181,14 @@ class Parking:
         call.withheld = False
         return (StopTimer(("await", call.xid)), Deliver(call.called()), *self.put_deferred(call))
 
+    def let_go(self) -> Sequence[PeerEffect]:
+        """The client will answer nothing any more: the server gets what was withheld, without an answer."""
+        effects: list[PeerEffect] = []
+        for call in self._calls.withheld():
+            if not call.is_parked:
+                effects += (*self._refuse_pending(call), *self._release(call))
+        return effects
+
     def _take_deferred(self, call: Call) -> Sequence[PeerEffect]:
         deferred, self._deferred = self._deferred, {}
         call.pending.update(deferred)

@@ -377,9 +377,12 @@ class ServerPeer:
         return self._parking.fired(key)
 
     def no_more(self) -> Sequence[PeerEffect]:
-        """Streams of changes end with their result (Subscriptions). See L{mcpbridge.core.interfaces.IServerPeer}."""
+        """
+        Streams of changes end with their result (Subscriptions), and no call waits for what the client might still say.
+        See L{mcpbridge.core.interfaces.IServerPeer}.
+        """
         self._is_deaf = True
-        return self._listens.end()
+        return (*self._listens.end(), *self._parking.let_go())
 
     def close(self, error: str) -> Sequence[PeerEffect]:
         """Every open exchange ends with an error. See L{mcpbridge.core.interfaces.IServerPeer}."""

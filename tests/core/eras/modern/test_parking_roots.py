@@ -130,6 +130,18 @@ class FirstTests(SynchronousTestCase):
 
         self.assertEqual(["InputSupplied"], kinds(client))
 
+    def test_no_more(self) -> None:
+        """A client that says nothing more has what it asked for all the same; the server gets no roots."""
+        client = Client()
+        client.told(roots(None))
+        client.calls(1)
+        client.crossed()
+
+        client.do(client.peer.no_more())
+
+        self.assertEqual(["InputSupplied", "Called"], kinds(client))
+        self.assertEqual({}, {key: seconds for key, seconds in client.timers.items() if key != "roots"})
+
     def test_other_requests(self) -> None:
         """What a client cannot be asked in is handed on."""
         client = Client()
