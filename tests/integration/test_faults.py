@@ -261,7 +261,8 @@ RUBBISH: dict[str, bytes] = {
     "initialize again": _request(id="again", method="initialize", params={"protocolVersion": "2025-11-25"}),
     "wrong level": _request(id="wl", method="logging/setLevel", params={"level": 5}),
     "many notifications": _request(method="notifications/own", params={"x": "y" * 100}) * 5_000,
-    "many pings": b"".join(_request(id=f"ping {n}", method="ping") for n in range(2_000)),
+    # Fewer than may be open at once: on a busy machine none may be answered before the last is there.
+    "many pings": b"".join(_request(id=f"ping {n}", method="ping") for n in range(1_000)),
     "many broken lines": b"{\n" * 20_000,
 }
 
@@ -291,7 +292,7 @@ class ClientFaultTests(LivingTestCase):
         for name in ("m", "p", "pm", "v", "deep", "u", "ml", "b1", "b2"):  # 2025-11-25 has no batches
             self.assertEqual((name, 1), (name, len(client.answers(name))))
             self.assertIn("error", client.answers(name)[0])
-        self.assertEqual(2_000, sum(len(client.answers(f"ping {n}")) for n in range(2_000)))
+        self.assertEqual(1_000, sum(len(client.answers(f"ping {n}")) for n in range(1_000)))
         self.assertEqual([], client.answers("nobody"))
 
     def test_line_of_100_megabytes(self) -> None:
