@@ -101,7 +101,7 @@ class Pulse:
     def fired(self) -> None:
         """It has been silent all the time."""
         if self._doubted is not None:
-            text = "it hangs: it says nothing since a request was given up, and answers no ping; it is started anew"
+            text = "it hangs: it has said nothing since a request was given up, not even to a ping; it is started anew"
             self._conversations.end(self._doubted, Loss(Fate.UNKNOWN, Reason.UPSTREAM_TIMEOUT, text))
 
     def _wait(self) -> None:

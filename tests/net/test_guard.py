@@ -209,17 +209,19 @@ class GuardTests(SynchronousTestCase):
         """The connection goes to an address that was checked, and to none of the others."""
         world = self._world()
 
-        world.fetcher.fetch("GET", "https://mixed.example/").addErrback(lambda _: None)
+        fetching = world.fetcher.fetch("GET", "https://mixed.example/")
         world.reactor.advance(1)
 
+        self.assertNoResult(fetching)
         self.assertEqual([("93.184.216.35", 443)], world.tried)
 
     def test_trusted(self) -> None:
         """The user knows better."""
         world = self._world(trusted=frozenset({"inside.example"}))
 
-        world.fetcher.fetch("GET", "https://inside.example/").addErrback(lambda _: None)
+        fetching = world.fetcher.fetch("GET", "https://inside.example/")
 
+        self.assertNoResult(fetching)
         self.assertEqual([("10.0.0.1", 443)], world.tried)
 
     def test_url(self) -> None:
@@ -242,8 +244,9 @@ class GuardTests(SynchronousTestCase):
             "https://0x7f.1/",
         ):
             self.failureResultOf(world.fetcher.fetch("GET", url), FetchRefused)
-        world.fetcher.fetch("GET", "https://inside.example/").addErrback(lambda _: None)
+        fetching = world.fetcher.fetch("GET", "https://inside.example/")
 
+        self.assertNoResult(fetching)
         self.assertEqual([("10.0.0.1", 443)], world.tried)
 
     def test_doors(self) -> None:

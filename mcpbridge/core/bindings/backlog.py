@@ -84,6 +84,10 @@ class Backlog:
         """Whether there is something that will be given up."""
         return any(not _lasts(message) for _, message in self._waiting)
 
+    def has_questions(self) -> bool:
+        """Whether something is of a question, and so need not wait for a stream of the client's own."""
+        return any(is_of_question(message) for _, message in self._waiting)
+
     def take(self) -> Sequence[Message]:
         """All of it; there is a stream now, or there will never be one."""
         taken = [message for _, message in self._waiting]
@@ -108,6 +112,18 @@ class Backlog:
                 self._drop(place)
                 return True
         return False
+
+
+def is_of_question(message: Message) -> bool:
+    """
+    Whether it is a question, or says that nobody wants to know any more.
+
+    Servers behind a pipe do not say for which call they ask. A client that opens no stream of its own reads those of
+    its calls, and it is the one that is asked.
+    """
+    return isinstance(message, Request) or (
+        isinstance(message, Notification) and message.method == "notifications/cancelled"
+    )
 
 
 def answer_for(question: Request, why: str) -> Result | Error:

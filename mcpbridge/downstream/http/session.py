@@ -15,13 +15,13 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
 from mcpbridge.core import jsonrpc
-from mcpbridge.core.bindings.backlog import PATIENCE, Backlog, answer_for
+from mcpbridge.core.bindings.backlog import PATIENCE, Backlog, answer_for, is_of_question
 from mcpbridge.core.bindings.http_guards import Accepted, Refusal, refusal
 from mcpbridge.core.bindings.http_ladder import admit
 from mcpbridge.core.bindings.http_verdicts import Opening, SessionPost, SessionStream
 from mcpbridge.core.bindings.replay import ReplayShelf
 from mcpbridge.core.errors import INTERNAL_ERROR, ErrorObject
-from mcpbridge.core.jsonrpc import Error, InvalidMessage, Message, Notification, Request, RequestId, Result, encode
+from mcpbridge.core.jsonrpc import Error, InvalidMessage, Message, Request, RequestId, Result, encode
 from mcpbridge.downstream.http import request as http
 from mcpbridge.downstream.http.exchange import Exchange
 from mcpbridge.downstream.http.limits import EndpointLimits
@@ -64,7 +64,6 @@ class HTTPSession(HTTPTransport):
         self._standing: list[Reply] = []
         self._shelf = ReplayShelf()
         self._backlog = Backlog()
-        self._has_questions = False
         self._expiry: IDelayedCall | None = None
         self._is_used = False
 
@@ -134,7 +133,7 @@ class HTTPSession(HTTPTransport):
     def _hear(self, post: SessionPost, request: http.Request, exchange: Exchange | None) -> None:
         if exchange is None:
             self._acknowledge(post, request)
-        elif self._has_questions and exchange.takes():
+        elif self._backlog.has_questions() and exchange.takes():
             self._say_waiting()
         for message in post.messages:
             if isinstance(message, InvalidMessage):
@@ -269,21 +268,17 @@ class HTTPSession(HTTPTransport):
             data = encode(message)
             reply.event(data, self._shelf.record(name, data))
             return
-        if _is_of_a_question(message):
-            # Servers behind a pipe do not say for which call they ask. A client that opens no stream of its own reads
-            # those of its calls, and it is the one that is asked. A stream that it has lost comes last: it may not
-            # come back for it.
+        if is_of_question(message):
+            # A stream that the client has lost comes last: it may not come back for it.
             calls = (exchange for exchange in self._open.values() if exchange.takes())
             call = min(calls, key=lambda exchange: exchange.reply is None, default=None)
             if call is not None:
                 call.say(message)
                 return
-            self._has_questions = True
         self._unheard(self._backlog.add(message, self._clock.seconds()))
         self._expire_soon()
 
     def _say_waiting(self) -> None:
-        self._has_questions = False
         for message in self._backlog.take():
             self._say_aside(message)
 
@@ -361,10 +356,3 @@ class HTTPSession(HTTPTransport):
         self._readers.clear()
         self._standing.clear()
         self._backlog.take()
-
-
-def _is_of_a_question(message: Message) -> bool:
-    """Whether it is one, or says that nobody wants to know any more."""
-    return isinstance(message, Request) or (
-        isinstance(message, Notification) and message.method == "notifications/cancelled"
-    )

@@ -85,6 +85,18 @@ class BacklogTests(SynchronousTestCase):
 
         self.assertEqual([elsewhere], backlog.take())
 
+    def test_questions(self) -> None:
+        """What is of a question can be said where other things cannot."""
+        cancelled = Notification("notifications/cancelled", value({"requestId": 7}))
+        found = []
+        for messages in ((), (CHANGED, SAID), (SAID, ASKED), (cancelled,)):
+            backlog = Backlog()
+            for message in messages:
+                backlog.add(message, 0)
+            found.append(backlog.has_questions())
+
+        self.assertEqual([False, False, True, True], found)
+
     def test_answers(self) -> None:
         """What a server is told of a question that was not asked."""
         roots = answer_for(ASKED, "it is away")
